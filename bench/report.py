@@ -1,0 +1,99 @@
+"""What was measured, in words and tables: on the screen and in results.md."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import machine
+from servers import BARE, CURRENT_USER, FASTAPI_USERS, FLASK_SECURITY, GATEHOUSE, LOGIN, REFRESH, SIGN_UP, TOKEN_CHECK
+
+PAGE = Path(__file__).with_name("results.md")
+PEERS = (FLASK_SECURITY.name, FASTAPI_USERS.name)
+Rates = dict[tuple[str, str], float]  # Requests a second by server and operation.
+
+
+class Busy(NamedTuple):
+    """The shares of their time that the cores worked, over all measurements: the least of the server's, the most of the load's."""
+
+    server: float
+    load: float
+
+
+def page(rates: Rates, busy: Busy, sizes: dict[str, tuple[float, float]], timesheet: dict[str, Any]) -> str:
+    """The whole of results.md."""
+    return "\n\n".join(
+        [
+            "# How fast Gatehouse is",
+            _introduction(busy),
+            "## Beside its peers",
+            _comparison(rates),
+            "## The aims",
+            _aims(rates),
+            "## Does it get slower as it fills?",
+            _sizes(sizes),
+            "## Where the time of `GET /profile` goes",
+            _timesheet(timesheet),
+        ]
+    )
+
+
+def _introduction(busy: Busy) -> str:
+    return (
+        f"Measured by `make bench` in one run on {machine.described()}. Each server has one worker on one core; "
+        "wrk asks from the other core, over 16 connections that stay open. PostgreSQL and Redis run where the kernel puts them. "
+        "The servers are up at the same time and take turns; a figure is the median of the rounds, in requests a second. "
+        "Read the ratios: the figures are this machine's.\n\n"
+        f"While they were asked, the server's core was busy {busy.server:.0%} of the time or more, "
+        f"the load's core {busy.load:.0%} or less.\n\n"
+        "The work is alike where the servers allow it: bcrypt at cost 4, so that the hash does not hide the rest; 2,000 accounts; "
+        "at most 16 database connections, all of them kept. Gatehouse runs as in production, with its revocation check, its log and "
+        "its failure budgets; only the limits by address and user are off. It also does what the peers don't: its sign-up writes a link, "
+        "a code and a mail, its login a session and a device, and every access token is looked up. The peers mail nothing, and "
+        "fastapi-users keeps no sessions and has no refresh tokens. Both peers look an address up in lower case without an index for it, "
+        "and would be slower with more accounts."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _comparison(rates: Rates) -> str:
+    rows = []
+    for operation in (BARE, TOKEN_CHECK, CURRENT_USER, LOGIN, REFRESH, SIGN_UP):
+        ours, theirs = rates[GATEHOUSE.name, operation], [rates.get((peer, operation)) for peer in PEERS]
+        figures = [f"{rate:,.0f}" if rate else "none" for rate in (ours, *theirs)]
+        rows.append([operation, *figures, *(f"{ours / rate:.2f}" if rate else "" for rate in theirs)])
+    return _table(["", GATEHOUSE.name, *PEERS, *(f"÷ {peer}" for peer in PEERS)], rows)
+
+
+def _aims(rates: Rates) -> str:
+    ours = {operation: rate for (name, operation), rate in rates.items() if name == GATEHOUSE.name}
+    aims = [
+        ("the current user, against fastapi-users", ours[CURRENT_USER] / rates[FASTAPI_USERS.name, CURRENT_USER], 3.0),
+        ("the token check, against the bare route", ours[TOKEN_CHECK] / ours[BARE], 0.5),
+    ]
+    for operation in (LOGIN, REFRESH, SIGN_UP):
+        fastest = max(rates.get((peer, operation), 0) for peer in PEERS)
+        aims.append((f"{operation}, against the faster peer that has it", ours[operation] / fastest, 1.5))
+    return _table(
+        ["", "ratio", "aim", "reached"], [[what, f"{ratio:.2f}", f"{aim}", "yes" if ratio >= aim else "no"] for what, ratio, aim in aims]
+    )
+
+
+def _sizes(sizes: dict[str, tuple[float, float]]) -> str:
+    rows = [[operation, f"{small:,.0f}", f"{large:,.0f}", f"{large / small:.2f}"] for operation, (small, large) in sizes.items()]
+    text = "The same Gatehouse with 1,000 and with 1,000,000 rows of each kind: accounts, open sessions, ended sessions."
+    return f"{text}\n\n" + _table(["", "1,000", "1,000,000", "ratio"], rows)
+
+
+def _timesheet(timesheet: dict[str, Any]) -> str:
+    libraries = _table(["library", "share"], [[name, f"{share:.1%}"] for name, share in timesheet["libraries"]])
+    functions = _table(
+        ["function of ours, with all it calls", "share"], [[f"`{name}`", f"{share:.1%}"] for name, share in timesheet["functions"]]
+    )
+    text = (
+        f"{timesheet['microseconds']:.0f} µs of processor time a request, without network and server, sampled in one process. "
+        "Waiting for Redis and PostgreSQL is not in it; what C code takes is counted where it was called."
+    )
+    return f"{text}\n\n{libraries}\n\n{functions}"

@@ -1,0 +1,203 @@
+"""`flask migrate|users|jobs|keys|sessions|check`: each command is one call of the domain. A refusal is one line and exit 1."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from flask import Flask
+from flask.cli import ScriptInfo
+from flask.helpers import get_debug_flag
+from werkzeug.serving import is_running_from_reloader
+
+from domain import accounts, addresses, checks, keys, mail, password_reset, runs, schema, sessions
+from domain.errors import Fault, Refused, ValidationFailed
+from jobs import schedule
+
+
+def register(app: Flask) -> None:
+    """Give the application its commands."""
+    for command in (migrate, users, jobs, keys_, sessions_, check):
+        app.cli.add_command(command)
+
+
+def is_serving() -> bool:
+    """Whether this process was started to answer requests, rather than for one of the commands or to watch for changes."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.find_object(ScriptInfo) is None:
+        return True  # Not the `flask` command: gunicorn, granian, a test, `python app.py`.
+    if context.info_name != "run":
+        return False
+    reloads = context.params.get("reload")
+    return is_running_from_reloader() or not (get_debug_flag() if reloads is None else reloads)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say a refusal by its code."""
+    try:
+        yield
+    except Refused as refused:
+        reasons = [f"{fault.field}: {fault.message}" for fault in refused.errors]
+        raise click.ClickException(" ".join([f"{refused.code}:", str(refused), *reasons])) from None
+
+
+@click.group()
+def migrate() -> None:
+    """The tables: numbered revisions in migrations/versions."""
+
+
+@migrate.command("create")
+@click.argument("name")
+def migrate_create(name: str) -> None:
+    """Write the next revision from what model.py says now."""
+    click.echo(schema.create(name))
+
+
+@migrate.command("up")
+@click.option("--steps", type=click.IntRange(min=1), help="Only so many revisions.")
+@refusals()
+def migrate_up(steps: int | None) -> None:
+    """Bring the database to the newest revision."""
+    done = schema.upgrade(steps)
+    click.echo(f"Up: {' '.join(done)}" if done else "Nothing to do.")
+
+
+@migrate.command("down")
+@click.option("--steps", type=click.IntRange(min=1), help="Only so many revisions.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@refusals()
+def migrate_down(steps: int | None, *, yes: bool) -> None:
+    """Undo revisions; without --steps all of them, with all data."""
+    if steps is None and not yes:
+        click.confirm("This deletes every table and all data. Go on?", abort=True)
+    undone = schema.downgrade(steps)
+    click.echo(f"Down: {' '.join(undone)}" if undone else "Nothing to do.")
+
+
+@migrate.command("status")
+@refusals()
+def migrate_status() -> None:
+    """Where the database stands."""
+    found = schema.status()
+    click.echo(f"at {found.current or 'nothing'}, newest {found.newest}, pending: {' '.join(found.pending) or 'none'}")
+
+
+@click.group()
+def users() -> None:
+    """Accounts."""
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
+@refusals()
+def users_create(email: str, *, password_stdin: bool) -> None:
+    """A confirmed account. Without a password the last line is the link to set one."""
+    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
+    user = accounts.create(_address(email), password)
+    click.echo(f"Created {user.email} ({user.id}).")
+    if password is None:
+        click.echo(mail.link(password_reset.invite(user.email)))
+
+
+@users.command("activate")
+@click.argument("email")
+@refusals()
+def users_activate(email: str) -> None:
+    """Give an account back the right to sign in."""
+    accounts.activate(_address(email))
+    click.echo("Activated.")
+
+
+@users.command("deactivate")
+@click.argument("email")
+@refusals()
+def users_deactivate(email: str) -> None:
+    """Take the right to sign in away, and end everything at once."""
+    accounts.deactivate(_address(email))
+    click.echo("Deactivated.")
+
+
+@users.command("unlock")
+@click.argument("email")
+@refusals()
+def users_unlock(email: str) -> None:
+    """Forget the failed attempts on an account."""
+    accounts.unlock(_address(email))
+    click.echo("Unlocked.")
+
+
+@click.group()
+def jobs() -> None:
+    """What runs on a clock."""
+
+
+@jobs.command("list")
+@refusals()
+def jobs_list() -> None:
+    """A line a job: its name, how often, its last run."""
+    for job in schedule.JOBS:
+        run = runs.last(job.name)
+        told = f"last {run.started_at:%Y-%m-%dT%H:%M:%SZ} {run.result}, affected {run.affected}" if run else "never ran"
+        click.echo(f"{job.name:16} every {job.seconds:g} s, {told}")
+
+
+@jobs.command("run")
+@click.argument("name", type=click.Choice([job.name for job in schedule.JOBS]))
+@click.option("--dry-run", is_flag=True, help="Only count what would be affected.")
+@refusals()
+def jobs_run(name: str, *, dry_run: bool) -> None:
+    """Run a job now, due or not."""
+    click.echo(json.dumps(schedule.run_now(name, dry_run=dry_run)._asdict()))
+
+
+@click.group("keys")
+def keys_() -> None:
+    """Keys of the server itself."""
+
+
+@keys_.group("rotate")
+def keys_rotate() -> None:
+    """Put what is stored under the newest key."""
+
+
+@keys_rotate.command("encryption")
+@refusals()
+def keys_rotate_encryption() -> None:
+    """Encrypt every stored secret under the first FERNET_KEY; afterwards the others can go."""
+    done = keys.rotate_encryption()
+    click.echo(f"{done.rotated} secrets are encrypted under the newest key.")
+    if done.unreadable:
+        click.echo(f"{done.unreadable} secrets are under none of the keys, and were left as they are.", err=True)
+
+
+@click.group("sessions")
+def sessions_() -> None:
+    """Who is signed in."""
+
+
+@sessions_.command("end")
+@click.option("--all", is_flag=True, required=True, expose_value=False, help="Every session of everybody.")
+@refusals()
+def sessions_end() -> None:
+    """End every session, as after a restore of a backup."""
+    click.echo(f"Ended {sessions.end_all()} sessions.")
+
+
+@click.command()
+def check() -> None:
+    """Try configuration, database, mail, Redis and providers, a line each; exit 1 if any fails."""
+    findings = []
+    for finding in checks.each():
+        click.echo(f"{'ok  ' if finding.is_good else 'FAIL'} {finding.part}: {finding.words}")
+        findings.append(finding.is_good)
+    sys.exit(0 if all(findings) else 1)
+
+
+def _address(email: str) -> str:
+    try:
+        return addresses.canonical(email)
+    except ValueError as error:
+        raise ValidationFailed(errors=[Fault("email", "invalid", f"{error}.")]) from None

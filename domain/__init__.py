@@ -1,0 +1,1 @@
+"""What the server decides: plain functions over the model. No Flask, no HTTP."""

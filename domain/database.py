@@ -1,0 +1,117 @@
+"""The way to the database: `with transaction() as db` for an act, `with reading() as db` for a look.
+
+An act is one transaction, opened by the public function that promises it; helpers take `db` and never commit. On SQLite
+a transaction takes the only write lock at once (BEGIN IMMEDIATE), so do slow work, such as hashing, before it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, inspect
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from config import Settings
+from domain.errors import Unavailable
+from model import Base
+
+engine: Engine
+_readers: Engine
+
+
+def connect(settings: Settings) -> None:
+    """Make the engine of this process. Nothing is opened before it is needed, so workers may fork afterwards."""
+    global engine, _readers
+    uri = settings.SQLALCHEMY_DATABASE_URI
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": settings.DATABASE_POOL_SIZE, "pool_timeout": 10}
+    if uri.startswith("postgresql"):
+        options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000 -c lock_timeout=10000 -c timezone=UTC"}
+    elif uri.startswith("sqlite"):
+        options = {"pool_size": settings.DATABASE_POOL_SIZE, "connect_args": {"check_same_thread": False, "timeout": 10}}
+    else:
+        options["isolation_level"] = "READ COMMITTED"
+        options["connect_args"] = {"connect_timeout": 5, "charset": "utf8mb4"}
+    engine = create_engine(uri, **options)
+    if uri.startswith("sqlite"):
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def disconnect() -> None:
+    """Close the connections of this process."""
+    engine.dispose()
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One act: all of it is committed, or none. Rows stay readable afterwards. `Unavailable` if the database is away."""
+    with _answering(), Session(engine, expire_on_commit=False) as db, db.begin():
+        yield db
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A look without a transaction: each statement sees what is committed. `Unavailable` if the database is away."""
+    with _answering(), Session(_readers, expire_on_commit=False, autoflush=False) as db:
+        yield db
+
+
+@contextmanager
+def connection() -> Iterator[Connection]:
+    """The same as `reading`, for the few statements that run on every request."""
+    with _answering(), _readers.connect() as bare:
+        yield bare
+
+
+def changed(db: Session, statement: Executable) -> int:
+    """Run an update or delete; how many rows it matched. The way to take what may be taken once."""
+    result = db.execute(statement, execution_options={"synchronize_session": False})
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def add_if_absent(db: Session, table: type[Base], **values: Any) -> None:
+    """Insert a row unless its key is there already; the transaction goes on either way.
+
+    In the database's own words: a duplicate that is caught leaves a shared lock in MariaDB, and two of those a deadlock.
+    """
+    dialect = db.get_bind().dialect.name
+    if dialect in ("mysql", "mariadb"):
+        same = {column.name: column for column in inspect(table).primary_key}
+        db.execute(mysql.insert(table).values(**values).on_duplicate_key_update(same))
+    else:
+        own = postgresql if dialect == "postgresql" else sqlite
+        db.execute(own.insert(table).values(**values).on_conflict_do_nothing())
+
+
+def new_id() -> str:
+    """A fresh opaque id."""
+    return uuid4().hex
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise Unavailable(retry_after=2) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(retry_after=2) from error
+        raise
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event speaks BEGIN itself.
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=10000", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

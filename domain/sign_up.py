@@ -1,0 +1,183 @@
+"""Sign-up: no account before a mailbox is proven.
+
+An attempt reserves nothing and does the same work whatever the address has. Its link and code open that attempt only;
+confirming makes the account and ends every other attempt of the address, so who signs up first with somebody else's
+address gains nothing (account pre-hijacking, CVE-2026-53516).
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Database
+
+import config
+from domain import accounts, budgets, clock, limits, mail, passwords, tickets
+from domain.caller import Client
+from domain.database import changed, new_id, reading, transaction
+from domain.errors import EmailTaken, LinkInvalid, MfaInvalidCode, TokenUsed
+from model import Link, SignUpAttempt, User
+
+COALESCE_SECONDS = 2  # A mail waits this long, so that a burst of attempts leaves as three mails and not as twenty.
+
+
+def begin(email: str, password: str, client: Client, *, username: str | None = None, name: str | None = None) -> None:
+    """Store an attempt and mail its link and code; an address with an account gets a warning instead, with no link.
+
+    `WeakPassword`; `EmailTaken` only where PREVENT_ENUMERATION is off.
+    """
+    passwords.check(password)
+    if not config.settings.PREVENT_ENUMERATION and accounts.look_up(email):
+        raise EmailTaken
+    attempt = SignUpAttempt(email=email, username=username, name=name, password_hash=passwords.hash(password))
+    with transaction() as db:
+        taken = accounts.find(db, email) is not None
+        _place(db, attempt, client, is_open=not taken)
+        _write(db, attempt, taken=taken)
+
+
+def resend(email: str) -> None:
+    """Mail the newest open attempt of an address again, with a link and a code of its own."""
+    with transaction() as db:
+        taken = accounts.find(db, email) is not None
+        attempt = newest(db, email)
+        nobody = SignUpAttempt(id=new_id(), email=email, created_at=clock.now())
+        _write(db, attempt or nobody, withheld=taken or attempt is None)
+
+
+def confirm_link(token: str) -> None:
+    """Confirm by the link: makes the account. Again is fine until the link is over. `LinkInvalid`, or see `_confirm`."""
+    try:
+        with transaction() as db:
+            lock(db, tickets.address_of(db, tickets.CONFIRM, token))
+            link = tickets.take_link(db, tickets.CONFIRM, token)
+            attempt = db.get(SignUpAttempt, link.attempt_id or "")
+            _confirm(db, attempt)
+    except TokenUsed:
+        return
+
+
+def confirm_code(email: str, code: str) -> None:
+    """Confirm by the six digits of the mail; `MfaInvalidCode`, `TooManyAttempts`."""
+    account = accounts.budget_name(accounts.look_up(email), email)
+    budgets.spend("code", account)
+    with transaction() as db:
+        lock(db, email)
+        attempts = _open(db, email)
+        right = next((one for one in attempts if tickets.try_code(db, tickets.CONFIRM, one.id, code)), None)
+        if right is not None:
+            _confirm(db, right)
+            _mark_links_used(db, right)
+    if right is None:
+        raise MfaInvalidCode
+    budgets.clear("code", account)
+
+
+def newest(db: Database, email: str) -> SignUpAttempt | None:
+    """The newest open attempt of an address."""
+    return next(iter(_open(db, email)), None)
+
+
+def remind(email: str, attempt_id: str) -> None:
+    """Somebody tried to sign in with an open attempt's password: mail them its link again."""
+    with transaction() as db:
+        attempt = db.get(SignUpAttempt, attempt_id)
+        if attempt and attempt.slot is not None and accounts.find(db, email) is None:
+            _write(db, attempt)
+
+
+def newest_of(email: str) -> SignUpAttempt | None:
+    """The same as `newest`, as a look from outside an act."""
+    with reading() as db:
+        return newest(db, email)
+
+
+def lock(db: Database, email: str) -> None:
+    """Acts on one address go one by one: each begins by holding its attempts, in one order."""
+    db.execute(select(SignUpAttempt.id).where(SignUpAttempt.email == email).order_by(SignUpAttempt.id).with_for_update())
+
+
+def end_attempts(db: Database, email: str) -> None:
+    """The mailbox is proven: every other attempt of the address ends, with its links and its unsent mails."""
+    for attempt in _open(db, email):
+        mail.withdraw(db, attempt.id)
+    db.execute(update(SignUpAttempt).where(SignUpAttempt.email == email, SignUpAttempt.slot.is_not(None)).values(slot=None))
+    tickets.end_links(db, email, tickets.CONFIRM)
+
+
+def make_account(db: Database, email: str, password_hash: str | None, attempt: SignUpAttempt | None, name: str | None = None) -> User:
+    """The account of a proven mailbox, and the end of all its attempts. `LinkInvalid` if somebody else just made it."""
+    end_attempts(db, email)
+    username = attempt.username if attempt else None
+    try:
+        return accounts.add(db, email, password_hash, username=username, name=(attempt.name if attempt else None) or name)
+    except EmailTaken:
+        raise LinkInvalid from None
+
+
+def _confirm(db: Database, attempt: SignUpAttempt | None) -> None:
+    gone = attempt is None or not changed(
+        db, update(SignUpAttempt).where(SignUpAttempt.id == attempt.id, SignUpAttempt.slot.is_not(None)).values(slot=None)
+    )
+    if attempt is None or gone or attempt.expires_at <= clock.now():
+        raise LinkInvalid
+    make_account(db, attempt.email, attempt.password_hash, attempt)
+
+
+def _mark_links_used(db: Database, attempt: SignUpAttempt) -> None:
+    """The code did what the link of the same mail would have done: who follows it now is told so, not turned away."""
+    db.execute(update(Link).where(Link.attempt_id == attempt.id).values(used_at=clock.now()))
+
+
+def _place(db: Database, attempt: SignUpAttempt, client: Client, *, is_open: bool) -> None:
+    """Put the attempt into one of the address's slots; the oldest goes. For a taken address the same, and not open.
+
+    The unique slot settles races: who finds it taken looks again.
+    """
+    now = clock.now()
+    attempt.id, attempt.created_at = new_id(), now
+    attempt.expires_at = now + timedelta(seconds=config.settings.CONFIRMATION_SECONDS)
+    attempt.ip, attempt.user_agent = client.ip, client.user_agent
+    for _ in range(100):
+        others = _open(db, attempt.email)
+        free = set(range(1, limits.SIGN_UP_ATTEMPTS + 1)) - {one.slot for one in others}
+        attempt.slot = min(free) if free else others[-1].slot
+        if not free:
+            _replace(db, others[-1])
+        if not is_open:
+            attempt.slot = None
+        try:
+            with db.begin_nested():
+                db.add(attempt)
+        except IntegrityError:
+            continue
+        return
+    raise LinkInvalid
+
+
+def _replace(db: Database, oldest: SignUpAttempt) -> None:
+    db.execute(update(SignUpAttempt).where(SignUpAttempt.id == oldest.id).values(slot=None))
+    mail.withdraw(db, oldest.id)
+
+
+def _open(db: Database, email: str) -> list[SignUpAttempt]:
+    """The open attempts of an address, newest first; those that are over leave their slots."""
+    mine = (SignUpAttempt.email == email, SignUpAttempt.slot.is_not(None))
+    db.execute(update(SignUpAttempt).where(*mine, SignUpAttempt.expires_at <= clock.now()).values(slot=None))
+    found = select(SignUpAttempt).where(*mine).order_by(SignUpAttempt.created_at.desc())
+    return list(db.scalars(found.execution_options(populate_existing=True)))
+
+
+def _write(db: Database, attempt: SignUpAttempt, *, taken: bool = False, withheld: bool = False) -> None:
+    link = tickets.make_link(db, tickets.CONFIRM, attempt.email, config.settings.CONFIRMATION_SECONDS, attempt.id)
+    code = tickets.make_code(db, tickets.CONFIRM, attempt.id, attempt.email)
+    values: dict[str, str | None] = {"at": attempt.created_at.isoformat(), "ip": attempt.ip, "user_agent": attempt.user_agent}
+    if not taken:
+        values |= {
+            "link": mail.link(f"/confirm/{link}"),
+            "code": code,
+            "minutes": str(config.settings.OTP_SECONDS // 60),
+            "hours": str(config.settings.CONFIRMATION_SECONDS // 3600),
+        }
+    template = "sign_up_exists" if taken else "confirmation"
+    mail.send_capped(db, template, attempt.email, values, about=attempt.id, withheld=withheld, not_before_seconds=COALESCE_SECONDS)

@@ -1,0 +1,1 @@
+"""Domain functions on a clock."""

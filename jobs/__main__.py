@@ -1,0 +1,40 @@
+"""`python -m jobs`: the scheduler as a process of its own, until SIGTERM or SIGINT."""
+
+import logging
+import signal
+import sys
+import threading
+
+import config
+from domain import cache, database, schema
+from jobs import schedule
+
+logger = logging.getLogger("jobs")
+
+
+def main() -> int:
+    """Run the jobs until the process is told to stop; the exit status. It does not start on an old schema."""
+    try:
+        settings = config.load()
+    except config.Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    logging.basicConfig(level=settings.LOG_LEVEL, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    database.connect(settings)
+    cache.connect(settings)
+    if not schema.is_current():
+        print("The database has an old schema: run `flask migrate up` first.", file=sys.stderr)
+        return 1
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    schedule.start()
+    logger.info("The scheduler runs: %s", ", ".join(job.name for job in schedule.JOBS))
+    told.wait()
+    schedule.stop()
+    logger.info("The scheduler has stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Hosted HTML pages: what only people use."""

@@ -1,0 +1,1 @@
+"""HTTP, and only HTTP: one module per topic, one class per URL."""

@@ -1,0 +1,151 @@
+"""The way of every request: limit, authorise, parse, call, answer. Resources only say what is particular to them."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from types import UnionType
+from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import flask_restful
+from flask import Response, g, render_template, request
+
+from domain import limits
+from domain.caller import Caller
+from domain.errors import Refused
+from resources import credentials, limiter, reading
+from resources.access import Rule
+from resources.shapes import JSON, Body, Out, Page
+
+
+class Route(NamedTuple):
+    """One operation: method, URLs (the first is canonical), who may call it, and its limit (see `domain/limits.py`)."""
+
+    method: str
+    urls: tuple[str, ...]
+    resource: type["Resource"]
+    access: Rule
+    limit: str | None
+
+
+class Operation(NamedTuple):
+    """A route and what the signature of its method says: the contract in code."""
+
+    route: Route
+    shapes: tuple[type[Body], ...]
+    needs: frozenset[str]
+    answers: tuple[type[Out], ...]
+
+    @property
+    def page(self) -> str | None:
+        """The template of the page that people see at this address, if it is one for people."""
+        return next((answer.page for answer in self.answers if answer.page), None)
+
+
+class Resource(flask_restful.Resource):  # type: ignore[misc]
+    """One address. Each verb is a method: it calls the domain once and returns an `Out`, a Response, or None (204).
+
+    A method may ask for `body` (its type validates), `caller`, `client`, and the parts of the URL, by name.
+    """
+
+    operations: ClassVar[dict[str, Operation]] = {}
+
+    def dispatch_request(self, *_: Any, **parts: str) -> Response:
+        """Run one request through the same steps, in the order that the contract gives."""
+        method = "GET" if request.method == "HEAD" else request.method
+        operation = self.operations[method]
+        g.operation, g.page = operation, operation.page
+        caller = _authorise(operation)
+        body = _parse(operation)
+        operation.route.access.confirm(caller, body)
+        given = {"body": body, "caller": caller, "client": credentials.client} | parts
+        call = getattr(self, method.lower())
+        answer = call(**{name: given[name]() if name == "client" else given[name] for name in operation.needs})
+        return respond(answer)
+
+
+class Api(flask_restful.Api):  # type: ignore[misc]
+    """Flask-RESTful, with every error left to Flask's own handlers: one path for all of them (`resources/problems.py`)."""
+
+    def error_router(self, original_handler: Callable[..., Any], e: Exception) -> Any:
+        """Hand the error on."""
+        return original_handler(e)
+
+
+def connect(api: Api, routes: Iterable[Route]) -> None:
+    """Give every resource its rows; refuse a verb without a row, and a row without a verb."""
+    by_resource: dict[type[Resource], list[Route]] = {}
+    for route in routes:
+        by_resource.setdefault(route.resource, []).append(route)
+    for resource, rows in by_resource.items():
+        verbs = {verb.upper() for verb in ("get", "post", "put", "patch", "delete") if hasattr(resource, verb)}
+        if verbs != {row.method for row in rows} or len({row.method for row in rows}) != len(rows):
+            raise RuntimeError(f"{resource.__name__}: its verbs {sorted(verbs)} and its rows {[row.method for row in rows]} differ")
+        resource.operations = {row.method: _operation(row) for row in rows}
+        resource.methods = sorted(verbs)
+        urls = dict.fromkeys(url for row in rows for url in row.urls)
+        api.add_resource(resource, *urls, endpoint=f"{resource.__module__}.{resource.__name__}", strict_slashes=False)
+
+
+def respond(answer: Out | Response | None) -> Response:
+    """An answer as a response: a page where there is one and HTML is asked for, else JSON."""
+    if isinstance(answer, Response):
+        return answer
+    if answer is None:
+        return Response(status=204)
+    if isinstance(answer, Page) or (answer.page and wants_page()):
+        made = render_template(f"{answer.page}.html", **answer.model_dump(mode="json"))
+        response = Response(made, answer.http_status, mimetype="text/html")
+    else:
+        response = Response(answer.encoded(), answer.http_status, mimetype=JSON)
+    answer.finish(response)
+    if answer.private:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def wants_page() -> bool:
+    """Whether a person's browser asks."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def asks_for_json() -> bool:
+    """Whether a program asks, in so many words; `*/*`, as mail scanners send, is none."""
+    return JSON in request.headers.get("Accept", "") and not wants_page()
+
+
+def _authorise(operation: Operation) -> Caller | None:
+    """Spend the limit, by user for a good credential and by address for none; then let a bad one be refused."""
+    route = operation.route
+    caller, refusal = None, None
+    try:
+        caller = route.access.look()
+    except Refused as error:
+        refusal = error
+    if route.limit != limits.FREE:
+        if caller is None:
+            limiter.spend_address(route.limit)
+        else:
+            limiter.spend_user(caller.user_id, g.get("requests"))
+    if refusal is not None:
+        raise refusal
+    g.caller = caller
+    return caller
+
+
+def _parse(operation: Operation) -> Any:
+    if operation.shapes:
+        return reading.body(operation.shapes)
+    if operation.route.method not in ("GET", "HEAD"):
+        reading.no_body(form=operation.page is not None)
+    return None
+
+
+def _operation(route: Route) -> Operation:
+    call = getattr(route.resource, route.method.lower())
+    hints = get_type_hints(call)
+    answers = tuple(one for one in _members(hints.get("return")) if isinstance(one, type) and issubclass(one, Out))
+    needs = frozenset(inspect.signature(call).parameters) - {"self"}
+    return Operation(route, _members(hints.get("body")), needs, answers)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,) if hint else ()

@@ -1,0 +1,65 @@
+"""Confirm an address: by the mail's link, or by its code."""
+
+from typing import ClassVar
+
+from domain import sign_up
+from resources import base
+from resources.base import Resource
+from resources.shapes import Accepted, Body, Code, Done, Email, Page
+
+
+class Confirmed(Done):
+    """The account is there."""
+
+    status: str = "confirmed"
+    page: ClassVar[str] = "confirmed"
+
+
+class ConfirmPage(Page):
+    """A page with one button, the same for every token: following a link changes nothing (mail scanners do that)."""
+
+    page: ClassVar[str] = "confirm"
+
+
+class ConfirmIn(Body):
+    """The six digits of the mail."""
+
+    email: Email
+    code: Code
+
+
+class EmailIn(Body):
+    """An address."""
+
+    email: Email
+
+
+class ConfirmLink(Resource):
+    """The address that the mail's link leads to."""
+
+    def get(self, token: str) -> Confirmed | ConfirmPage:
+        """Show the page; a program that asks for JSON confirms at once."""
+        return self.post(token) if base.asks_for_json() else ConfirmPage()
+
+    def post(self, token: str) -> Confirmed:
+        """Make the account."""
+        sign_up.confirm_link(token)
+        return Confirmed()
+
+
+class ConfirmCode(Resource):
+    """Confirm without leaving the app: by the code of the same mail."""
+
+    def post(self, body: ConfirmIn) -> Confirmed:
+        """Make the account."""
+        sign_up.confirm_code(body.email, body.code)
+        return Confirmed()
+
+
+class ResendConfirmation(Resource):
+    """Have the mail sent again."""
+
+    def post(self, body: EmailIn) -> Accepted:
+        """Mail the newest open attempt of the address again; the answer is the same if there is none."""
+        sign_up.resend(body.email)
+        return Accepted()

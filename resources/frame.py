@@ -1,0 +1,45 @@
+"""What every request and every answer has, whatever it is about: an id, security headers, https where it is forced."""
+
+import re
+import secrets
+from typing import cast
+
+from flask import Flask, Response, g, redirect, request
+
+import config
+from domain.errors import HttpsRequired
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+OPEN_TO_HTTP = ("/healthz", "/readyz", "/metrics")
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": POLICY,
+    "X-Frame-Options": "DENY",
+}
+
+
+def register(app: Flask) -> None:
+    """Frame every request of this app."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> "Response | None":
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if not config.settings.FORCE_HTTPS or request.is_secure or request.path in OPEN_TO_HTTP:
+        return None
+    if request.method not in ("GET", "HEAD"):
+        raise HttpsRequired
+    return cast("Response", redirect(config.settings.BASE_URL + request.full_path.rstrip("?"), 308))
+
+
+def _finish(response: Response) -> Response:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    if config.settings.FORCE_HTTPS and request.is_secure:
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    return response

@@ -1,0 +1,86 @@
+"""Six-digit codes: have one sent, and give one."""
+
+from typing import ClassVar
+
+from domain import login, otp
+from domain.caller import Caller, Client
+from domain.errors import TokenMissing
+from resources import sign_in
+from resources.base import Resource
+from resources.shapes import Accepted, Body, Code, Email, Given, Out, Token
+from resources.sign_in import PendingOut, TokensOut
+
+
+class SendForTicket(Body):
+    """A code for a sign-in that waits for its second factor."""
+
+    mfa_token: Token
+    method: Code
+
+
+class SendToSignIn(Body):
+    """A code to sign in with."""
+
+    email: Email
+
+
+class SendForStepUp(Body):
+    """A code to prove again that it is you."""
+
+    method: Code
+
+
+class CodeSent(Out):
+    """What goes with the code; the same whether or not the address has an account."""
+
+    http_status: ClassVar[int] = 202
+    status: str = "accepted"
+    otp_token: str
+    expires_in: int
+
+
+class SecondFactor(Body):
+    """The second factor of a sign-in."""
+
+    mfa_token: Token
+    method: Code
+    code: Code
+    trust_device: Given[bool] = None
+    cookies: Given[bool] = None
+
+
+class MailedCode(Body):
+    """The code of a mail that was asked for to sign in."""
+
+    otp_token: Token
+    code: Code
+    cookies: Given[bool] = None
+
+
+class SendOtp(Resource):
+    """Have a code sent: for the next step of a sign-in, to sign in without a password, or for step-up."""
+
+    def post(self, body: SendForTicket | SendToSignIn | SendForStepUp, caller: Caller | None) -> Accepted | CodeSent:
+        """Send it; what was asked for shows from the fields."""
+        match body:
+            case SendForTicket():
+                otp.send_for_ticket(body.mfa_token, body.method)
+            case SendToSignIn():
+                token, seconds = otp.send_to_sign_in(body.email)
+                return CodeSent(otp_token=token, expires_in=seconds)
+            case SendForStepUp():
+                if caller is None:
+                    raise TokenMissing
+                otp.send_for_step_up(caller, body.method)
+        return Accepted()
+
+
+class VerifyOtp(Resource):
+    """Give a code: the second factor of a sign-in, or the mailed code that is its first."""
+
+    def post(self, body: SecondFactor | MailedCode, client: Client) -> TokensOut | PendingOut:
+        """Go on with the sign-in."""
+        if isinstance(body, MailedCode):
+            return sign_in.answer(otp.sign_in(body.otp_token, body.code, client), cookies=body.cookies)
+        outcome = login.finish(body.mfa_token, body.method, body.code, client, trust=bool(body.trust_device))
+        return sign_in.answer(outcome, cookies=body.cookies)

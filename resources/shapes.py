@@ -1,0 +1,86 @@
+"""What requests and answers are made of: the base classes and the field types that several resources share."""
+
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from flask import Response
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+
+from domain import addresses
+
+T = TypeVar("T")
+JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
+
+
+class Body(BaseModel):
+    """What a client sends. Unknown fields are refused; `media_types` are those that the operation takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    media_types: ClassVar[tuple[str, ...]] = (JSON,)
+
+
+class Out(BaseModel):
+    """What a client gets: JSON, or where `page` names a template and HTML is asked for, that page."""
+
+    model_config = ConfigDict(frozen=True)
+    http_status: ClassVar[int] = 200
+    page: ClassVar[str | None] = None
+    private: ClassVar[bool] = True  # Holds a token, a code or personal data: Cache-Control: no-store.
+
+    def encoded(self) -> str:
+        """This answer as JSON."""
+        return self.model_dump_json()
+
+    def finish(self, response: Response) -> None:
+        """Set what does not stand in the body, such as cookies."""
+
+
+class Page(Out):
+    """An answer that is a page for everybody, with its form."""
+
+    private: ClassVar[bool] = False
+
+
+class Done(Out):
+    """Says what happened."""
+
+    status: str
+    private: ClassVar[bool] = False
+
+
+class Accepted(Done):
+    """The request was taken, and the answer tells nothing else."""
+
+    http_status: ClassVar[int] = 202
+    status: str = "accepted"
+
+
+def _refuse_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticCustomError("null", "Must not be null; leave the field out instead")
+    return value
+
+
+def _email(value: str) -> str:
+    try:
+        return addresses.canonical(value)
+    except ValueError as error:
+        raise PydanticCustomError("email", "This {reason}", {"reason": str(error)}) from None
+
+
+def _username(value: str) -> str:
+    try:
+        return addresses.canonical_username(value)
+    except ValueError as error:
+        raise PydanticCustomError("username", "This {reason}", {"reason": str(error)}) from None
+
+
+# A field that may be left out, and is not null when it is there.
+Given = Annotated[T | SkipJsonSchema[None], BeforeValidator(_refuse_null)]
+Email = Annotated[str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+Username = Annotated[str, Field(max_length=64), AfterValidator(_username)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Password = Annotated[SecretStr, Field(max_length=4096)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=512)]

@@ -1,0 +1,34 @@
+"""Sign up."""
+
+from typing import ClassVar
+
+from domain import sign_up
+from domain.caller import Client
+from resources.base import Resource
+from resources.shapes import Body, Done, Email, Given, Name, Password, Token, Username
+
+
+class SignUpIn(Body):
+    """What an account needs; `captcha` is for servers that ask for one."""
+
+    email: Email
+    password: Password
+    username: Given[Username] = None
+    name: Given[Name] = None
+    captcha: Given[Token] = None
+
+
+class ConfirmationSent(Done):
+    """The same whatever the address has."""
+
+    http_status: ClassVar[int] = 201
+    status: str = "confirmation_sent"
+
+
+class SignUp(Resource):
+    """Ask for an account: a mail goes to the address, and only what it holds makes the account."""
+
+    def post(self, body: SignUpIn, client: Client) -> ConfirmationSent:
+        """Store the attempt and mail its link and code."""
+        sign_up.begin(body.email, body.password.get_secret_value(), client, username=body.username, name=body.name)
+        return ConfirmationSent()

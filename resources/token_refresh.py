@@ -1,0 +1,14 @@
+"""Trade a refresh token for the next pair."""
+
+from domain import sessions
+from domain.caller import Caller
+from resources.base import Resource
+from resources.sign_in import TokensOut
+
+
+class Refresh(Resource):
+    """One use each; a lost answer can be asked for again, a stolen old token ends the session (RFC 9700 4.14.2)."""
+
+    def post(self, caller: Caller) -> TokensOut:
+        """The next pair."""
+        return TokensOut.of(sessions.refresh(caller.session_id, caller.generation))

@@ -1,0 +1,218 @@
+"""The clock: what is due runs, once over all processes, whatever fails; and it stops without noise."""
+
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+import config
+from domain import clock, database, mail, runs, schema
+from domain.database import reading, transaction
+from domain.errors import NotFound
+from jobs import schedule
+from model import JobRun, Mail
+from tests import databases
+
+ROOT = Path(schedule.__file__).resolve().parent.parent
+ALONE = {job.name for job in schedule.JOBS if job.alone}
+
+
+@pytest.fixture(autouse=True)
+def house(tmp_path):
+    with databases.connected(tmp_path):
+        yield
+        schedule.stop()
+
+
+@pytest.fixture
+def tables():
+    schema.upgrade()
+
+
+def write_mail():
+    with transaction() as db:
+        mail.send(db, "code", "jo@example.com", {"code": "042137", "minutes": "10", "purpose": "sign_in"})
+
+
+def letters():
+    return list((config.settings.INSTANCE_DIR / "outbox").glob("*.eml"))
+
+
+def recorded():
+    with reading() as db:
+        return Counter(db.scalars(select(JobRun.name)))
+
+
+def eventually(condition, seconds=10):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def process():
+    """Starts `python -m jobs` on this test's database; whatever still runs at the end is stopped."""
+    started = []
+
+    def start(**settings):
+        here = {"SQLALCHEMY_DATABASE_URI": config.settings.SQLALCHEMY_DATABASE_URI, "INSTANCE_DIR": str(config.settings.INSTANCE_DIR)}
+        environment = {**os.environ, "APP_ENV": "testing", **here, **settings}
+        options = {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([sys.executable, "-m", "jobs"], **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.poll() is None:
+            one.kill()
+        one.communicate()
+
+
+def told_to_stop(one, number=signal.SIGTERM):
+    one.send_signal(number)
+    errors = one.communicate(timeout=15)[1]
+    return one.returncode, errors
+
+
+def test_the_table_names_the_jobs_of_the_contract():
+    assert [job.name for job in schedule.JOBS] == ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail"]
+
+
+@pytest.mark.parametrize("name", [job.name for job in schedule.JOBS])
+def test_every_job_runs_by_hand_and_rehearses(tables, name):
+    assert schedule.run_now(name, dry_run=True) == (name, True, 0)
+    assert recorded() == {}
+    assert schedule.run_now(name) == (name, False, 0)
+    assert recorded() == {name: 1}
+
+
+def test_a_rehearsal_of_the_mail_counts_what_waits_and_sends_nothing(tables):
+    write_mail()
+    assert schedule.run_now("deliver-mail", dry_run=True).affected == 1
+    assert letters() == []
+
+
+def test_by_hand_a_mail_that_waits_for_its_next_try_leaves_at_once(tables):
+    write_mail()
+    with transaction() as db:
+        db.execute(update(Mail).values(next_try_at=clock.now() + timedelta(hours=1)))
+    assert schedule.run_now("deliver-mail").affected == 1
+    assert len(letters()) == 1
+
+
+def test_an_unknown_job_is_not_found():
+    with pytest.raises(NotFound):
+        schedule.run_now("sweep-the-floor")
+
+
+def test_a_mail_leaves_within_five_seconds_without_any_request(tables):
+    schedule.start()
+    write_mail()
+    eventually(letters, seconds=5)
+
+
+def test_soon_after_the_start_everything_that_is_due_has_run_once(tables):
+    schedule.start()
+    schedule.start()
+    eventually(lambda: len(recorded()) == len(schedule.JOBS))
+    assert all(recorded()[name] == 1 for name in ALONE)
+
+
+def test_a_job_that_fails_again_and_again_stops_neither_itself_nor_the_others(tables, monkeypatch, caplog):
+    beats = []
+
+    def fail():
+        raise RuntimeError("no")
+
+    def beat():
+        beats.append(1)
+        return 0
+
+    table = (schedule.Job("fails", 0.2, fail, fail), schedule.Job("beats", 0.2, beat, beat, alone=False))
+    monkeypatch.setattr(schedule, "JOBS", table)
+    schedule.start()
+    eventually(lambda: len(beats) > 5 and caplog.text.count("Job fails failed") > 1)
+    schedule.stop()
+    assert "RuntimeError: no" in caplog.text
+    assert runs.last("fails").result == "RuntimeError"
+
+
+def test_a_database_that_is_away_costs_one_line_a_strike(caplog):
+    database.disconnect()
+    database.connect(config.load(APP_ENV="testing", SQLALCHEMY_DATABASE_URI="sqlite:////nowhere/at/all.db"))
+    schedule._tick(schedule.JOBS[0])
+    assert [record.getMessage() for record in caplog.records] == ["Job blacklist-idle did not run: the database or Redis is away"]
+    assert caplog.records[0].exc_info is None
+
+
+def test_after_the_stop_no_thread_is_left(tables):
+    schedule.start()
+    eventually(recorded)
+    schedule.stop()
+    eventually(lambda: not [thread for thread in threading.enumerate() if "job" in thread.name or "APScheduler" in thread.name])
+
+
+def test_two_processes_run_each_job_once_and_stop_cleanly(tables, process):
+    both = [process(), process()]
+    eventually(lambda: len(recorded()) == len(schedule.JOBS), seconds=20)
+    time.sleep(2.5)
+    assert {name: recorded()[name] for name in ALONE} == dict.fromkeys(ALONE, 1)
+    for one, number in zip(both, (signal.SIGTERM, signal.SIGINT), strict=True):
+        status, errors = told_to_stop(one, number)
+        assert status == 0
+        assert "Traceback" not in errors
+        assert "The scheduler has stopped" in errors
+
+
+def test_three_processes_run_a_job_every_second_as_if_they_were_one(tables):
+    code = (
+        "import sys, time, config\nfrom domain import database\nfrom jobs import schedule\n"
+        "database.connect(config.load(APP_ENV='testing', INSTANCE_DIR=sys.argv[1], SQLALCHEMY_DATABASE_URI=sys.argv[2]))\n"
+        "schedule.JOBS = (schedule.Job('tick', 1, lambda: 1, lambda: 1),)\nschedule.LOOK_SECONDS = 0.1\n"
+        "schedule.start(); time.sleep(5); schedule.stop()"
+    )
+    command = [sys.executable, "-c", code, str(config.settings.INSTANCE_DIR), config.settings.SQLALCHEMY_DATABASE_URI]
+    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [one.communicate(timeout=30)[1] for one in running] == [""] * 3
+    with reading() as db:
+        starts = db.scalars(select(JobRun.started_at).order_by(JobRun.started_at)).all()
+    gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(starts)]
+    assert len(starts) >= 4
+    assert min(gaps) > 0.8
+
+
+def test_a_process_stops_soon_though_the_mail_server_hangs(tables, process):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one = process(MAIL_SERVER="127.0.0.1", MAIL_PORT=str(silent.getsockname()[1]), MAIL_TIMEOUT="60")
+        write_mail()
+        silent.settimeout(15)
+        connection = silent.accept()[0]
+        began = time.monotonic()
+        status, errors = told_to_stop(one)
+        connection.close()
+    assert status == 0
+    assert time.monotonic() - began < schedule.LAST_WORDS_SECONDS + 3
+    assert "Traceback" not in errors
+
+
+def test_a_process_does_not_start_on_an_old_schema(process):
+    one = process()
+    assert "flask migrate up" in one.communicate(timeout=20)[1]
+    assert one.returncode == 1
+
+
+def test_a_process_does_not_start_with_a_configuration_that_is_refused(process):
+    one = process(APP_ENV="production")
+    assert "SECRET_KEY is missing" in one.communicate(timeout=20)[1]
+    assert one.returncode == 1

@@ -1,0 +1,323 @@
+"""The commands, as an operator types them: words, answers and exit codes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from flask import Flask
+from sqlalchemy import select, update
+
+import cli
+import config
+from domain import accounts, budgets, cache, clock, database, passwords, schema, secrets, tickets
+from domain.database import new_id, reading, transaction
+from domain.errors import TooManyAttempts
+from model import Factor, Session, User
+from tests import databases
+
+ROOT = Path(cli.__file__).resolve().parent
+EMAIL, PASSWORD = "jo@example.com", "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def house(tmp_path):
+    with databases.connected(tmp_path):
+        yield
+
+
+@pytest.fixture
+def tables():
+    schema.upgrade()
+
+
+@pytest.fixture
+def flask():
+    """Runs a command; the answer has exit_code, stdout and stderr."""
+    app = Flask("test")
+    cli.register(app)
+    return lambda words, given=None: app.test_cli_runner().invoke(args=words.split(), input=given)
+
+
+def user():
+    with reading() as db:
+        return db.scalar(select(User))
+
+
+def settings(**values):
+    config.settings = config.settings.model_copy(update=values)
+
+
+# migrate
+
+
+def test_migrate_up_status_and_down(flask):
+    newest = max(schema._revisions())
+    assert flask("migrate status").stdout == f"at nothing, newest {newest}, pending: {' '.join(schema._revisions())}\n"
+    assert flask("migrate up").stdout == f"Up: {' '.join(schema._revisions())}\n"
+    assert flask("migrate up").stdout == "Nothing to do.\n"
+    assert flask("migrate status").stdout == f"at {newest}, newest {newest}, pending: none\n"
+    assert flask("migrate down --steps 1").stdout == f"Down: {newest}\n"
+    assert flask("migrate up --steps 1").stdout == f"Up: {newest}\n"
+    assert flask("migrate down --yes").exit_code == 0
+    assert schema.status().current is None
+
+
+def test_migrate_down_without_steps_asks_first(flask, tables):
+    refused = flask("migrate down", given="n\n")
+    assert refused.exit_code == 1
+    assert schema.is_current()
+    assert flask("migrate down", given="y\n").exit_code == 0
+    assert schema.status().current is None
+
+
+def test_migrate_create_names_the_file_it_wrote(flask, tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "MIGRATIONS", tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    for name in ("env.py", "script.py.mako"):
+        (tmp_path / "migrations" / name).write_text((ROOT / "migrations" / name).read_text())
+    answer = flask("migrate create add_everything")
+    assert answer.exit_code == 0, answer.output
+    assert Path(answer.stdout.strip()).name == "0001_add_everything.py"
+
+
+# users
+
+
+def test_an_account_made_with_a_password_can_be_signed_in_to(flask, tables):
+    answer = flask("users create Jo@Example.com --password-stdin", given=f"{PASSWORD}\n")
+    assert answer.exit_code == 0, answer.output
+    assert "/reset-password/" not in answer.stdout
+    assert (user().email, user().status) == (EMAIL, "active")
+    assert passwords.verify(user().password_hash, PASSWORD)
+
+
+def test_an_account_made_without_a_password_comes_with_a_link_alone_on_the_last_line(flask, tables):
+    answer = flask(f"users create {EMAIL}")
+    link = answer.stdout.splitlines()[-1]
+    assert link.startswith(f"{config.settings.BASE_URL}/reset-password/")
+    with reading() as db:
+        tickets.check_link(db, tickets.RESET, link.rpartition("/")[2])
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "code"),
+    [
+        (f"users create {EMAIL}", None, "email_taken"),
+        ("users create new@example.com --password-stdin", "short\n", "weak_password"),
+        ("users create not-an-address", None, "validation_failed"),
+        ("users activate nobody@example.com", None, "not_found"),
+        ("users deactivate nobody@example.com", None, "not_found"),
+        ("users unlock nobody@example.com", None, "not_found"),
+    ],
+)
+def test_a_refused_command_says_its_code_and_exits_with_1(flask, tables, words, given, code):
+    accounts.create(EMAIL)
+    answer = flask(words, given)
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"Error: {code}: ")
+    assert answer.stdout == ""
+
+
+def test_an_account_is_switched_off_and_on(flask, tables):
+    accounts.create(EMAIL)
+    open_session()
+    assert flask(f"users deactivate {EMAIL}").exit_code == 0
+    assert user().status == "inactive"
+    assert open_sessions() == 0
+    assert flask(f"users activate {EMAIL}").exit_code == 0
+    assert user().status == "active"
+
+
+def test_unlock_forgets_the_failures(flask, tables):
+    account = accounts.budget_name(accounts.create(EMAIL), EMAIL)
+    for _ in range(config.settings.FAILED_ATTEMPTS_LIMIT):
+        budgets.spend("password", account)
+    with pytest.raises(TooManyAttempts):
+        budgets.spend("password", account)
+    assert flask(f"users unlock {EMAIL}").exit_code == 0
+    budgets.spend("password", account)
+
+
+# sessions, keys
+
+
+def open_session():
+    now = clock.now()
+    times = dict.fromkeys(("created_at", "authenticated_at", "rotated_at", "last_seen_at", "tokens_expire_at"), now)
+    with transaction() as db:
+        db.add(Session(id=new_id(), user_id=user().id, amr="pwd", generation=1, floor=0, **times))
+
+
+def open_sessions():
+    with reading() as db:
+        return len(db.scalars(select(Session).where(Session.ended_at.is_(None))).all())
+
+
+def test_sessions_end_all_ends_every_session(flask, tables):
+    accounts.create(EMAIL)
+    open_session()
+    open_session()
+    assert flask("sessions end --all").stdout == "Ended 2 sessions.\n"
+    assert open_sessions() == 0
+
+
+def test_sessions_end_wants_to_be_told_that_all_are_meant(flask, tables):
+    assert flask("sessions end").exit_code == 2
+
+
+def test_keys_rotate_encryption_says_how_many(flask, tables):
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    accounts.create(EMAIL)
+    settings(FERNET_KEY=old)
+    factor = Factor(id=new_id(), user_id=user().id, type="totp", name="t", last_step=0, created_at=clock.now())
+    factor.secret_encrypted = secrets.encrypt("seed")
+    with transaction() as db:
+        db.add(factor)
+    settings(FERNET_KEY=f"{new},{old}")
+    answer = flask("keys rotate encryption")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "1 secrets are encrypted under the newest key.\n", "")
+    settings(FERNET_KEY=new)
+    with reading() as db:
+        assert secrets.decrypt(db.get(Factor, factor.id).secret_encrypted) == "seed"
+    with transaction() as db:
+        db.execute(update(Factor).values(secret_encrypted=b"garbage"))
+    assert "1 secrets are under none of the keys" in flask("keys rotate encryption").stderr
+
+
+# jobs
+
+
+def test_jobs_list_has_a_line_a_job_with_its_name_first(flask, tables):
+    flask("jobs run purge-expired")
+    lines = flask("jobs list").stdout.splitlines()
+    names = ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail"]
+    assert [line.split()[0] for line in lines] == names
+    assert "never ran" in lines[0]
+    assert "ok, affected 0" in lines[2]
+
+
+def test_jobs_run_prints_json(flask, tables):
+    assert json.loads(flask("jobs run purge-expired --dry-run").stdout) == {"job": "purge-expired", "dry_run": True, "affected": 0}
+    assert json.loads(flask("jobs run deliver-mail").stdout) == {"job": "deliver-mail", "dry_run": False, "affected": 0}
+
+
+def test_an_unknown_job_exits_with_2(flask, tables):
+    assert flask("jobs run sweep-the-floor").exit_code == 2
+
+
+# check
+
+
+def test_check_has_a_line_a_part(flask, tables):
+    answer = flask("check")
+    assert answer.exit_code == 0, answer.output
+    parts = [line.split()[1].rstrip(":") for line in answer.stdout.splitlines()]
+    assert parts[:5] == ["configuration", "database", "schema", "mail", "redis"]
+    assert all(line.startswith("ok ") for line in answer.stdout.splitlines())
+    assert "not configured" in answer.stdout
+
+
+def test_check_fails_on_an_old_schema_and_a_mail_server_that_is_away(flask):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    settings(MAIL_SERVER="127.0.0.1", MAIL_PORT=port)
+    answer = flask("check")
+    assert answer.exit_code == 1
+    failed = [line for line in answer.stdout.splitlines() if line.startswith("FAIL ")]
+    assert [line.split()[1] for line in failed] == ["schema:", "mail:"]
+    assert "flask migrate up" in failed[0]
+    assert "connection refused" in failed[1]
+
+
+def test_check_goes_on_when_the_database_is_away_and_shows_no_password(flask):
+    database.disconnect()
+    uri = "postgresql://gatehouse:hunter2@127.0.0.1:1/none"
+    database.connect(config.load(APP_ENV="testing", SQLALCHEMY_DATABASE_URI=uri))
+    answer = flask("check")
+    assert answer.exit_code == 1
+    assert "FAIL database" in answer.stdout
+    assert "ok   mail" in answer.stdout
+    assert "hunter2" not in answer.output
+
+
+def test_check_fails_on_a_redis_that_is_away(flask, tables):
+    cache.connect(config.load(APP_ENV="testing", REDIS_URL="redis://127.0.0.1:1/0"))
+    try:
+        answer = flask("check")
+    finally:
+        cache.client = None
+    assert answer.exit_code == 1
+    assert "FAIL redis: " in answer.stdout
+
+
+# Whether a process serves
+
+
+@pytest.fixture
+def probe(tmp_path):
+    """An application that says what `is_serving` told it, and a way to start it."""
+    body = "app = Flask('probe')\n    cli.register(app)\n    print('serving', cli.is_serving(), flush=True)\n    return app\n"
+    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom flask import Flask\nimport cli\n\ndef create_app():\n    {body}"
+    (tmp_path / "probe.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def start(*words):
+        options = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen([sys.executable, "-m", *words], start_new_session=True, **options)
+
+    return start
+
+
+def said(process, lines):
+    """The verdicts that a server prints, until there are so many; then it is stopped."""
+    verdicts = []
+    watchdog = threading.Timer(20, os.killpg, (process.pid, signal.SIGKILL))
+    watchdog.start()
+    for line in process.stdout:
+        if line.startswith("serving"):
+            verdicts.append(line.split()[1])
+        if len(verdicts) == lines:
+            break
+    time.sleep(0.2)
+    watchdog.cancel()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return verdicts
+
+
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return str(one.getsockname()[1])
+
+
+@pytest.mark.parametrize("words", ["jobs --help", "migrate --help", "routes"])
+def test_a_command_does_not_serve(probe, words):
+    output = probe("flask", "--app", "probe", *words.split()).communicate(timeout=20)[0]
+    assert "serving False" in output
+    assert "serving True" not in output
+
+
+def test_flask_run_serves(probe):
+    assert said(probe("flask", "--app", "probe", "run", "--port", port()), 1) == ["True"]
+
+
+def test_flask_run_with_its_reloader_serves_in_the_inner_process_only(probe):
+    assert said(probe("flask", "--app", "probe", "run", "--debug", "--port", port()), 2) == ["False", "True"]
+
+
+def test_gunicorn_serves_in_each_worker(probe):
+    command = ("gunicorn", "--no-control-socket", "-w", "2", "-b", f"127.0.0.1:{port()}", "probe:create_app()")
+    assert said(probe(*command), 2) == ["True", "True"]
+
+
+def test_granian_serves(probe):
+    command = ("granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port", port(), "probe:create_app")
+    assert said(probe(*command), 1) == ["True"]
