@@ -49,6 +49,16 @@ def flush(*, dry_run: bool = False) -> int:
     return len(batch)
 
 
+def forget() -> None:
+    """Drop what was gathered, unwritten: for a process that is about to serve another database."""
+    global _timer
+    with _lock:
+        _seen.clear()
+        if _timer is not None:
+            _timer.cancel()
+            _timer = None
+
+
 def _write(batch: dict[str, int]) -> None:
     with transaction() as db:
         for session_id, at in sorted(batch.items()):
