@@ -89,9 +89,10 @@ def tokens_for(server: Server, operation: str) -> list[str]:
 def where_time_goes(server: Server, folder: Path) -> dict[str, object]:
     """The profile of GET /profile, from a process of its own in the same environment."""
     token = server.kind.access(server.sign_in(1)[0])
-    command = ["taskset", "-c", str(machine.SERVER_CORE), sys.executable, str(machine.HERE / "timesheet.py"), token]
-    output = subprocess.run(command, env=server.environment, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found: dict[str, object] = json.loads(output)
+    path = server.kind.operations[CURRENT_USER].path
+    command = ["taskset", "-c", str(machine.SERVER_CORE), sys.executable, str(machine.HERE / "timesheet.py"), path, token]
+    output = subprocess.run(command, env=server.environment, cwd=folder, capture_output=True, text=True, check=True).stdout
+    found: dict[str, object] = json.loads(output.splitlines()[-1])
     return found
 
 

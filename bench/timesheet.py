@@ -1,6 +1,6 @@
-"""Where the time of a request goes: samples of one process that answers GET /profile over and over, without a network.
+"""Where the time of a request goes: samples of one process that answers the same GET over and over, without a network.
 
-Run by run.py in Gatehouse's environment, with an access token as its argument; prints JSON. A sample is taken at every
+Run by run.py in Gatehouse's environment, with a path and an access token; its last line is JSON. A sample is taken at every
 tick of the process's own CPU time, so waiting for Redis and PostgreSQL is not in it.
 """
 
@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from time import process_time
 from types import FrameType
@@ -22,7 +23,8 @@ SECONDS = 8.0
 
 def main() -> None:
     """Answer for some seconds of CPU time; print the shares by library and by function of ours."""
-    application, builder = create_app(), EnvironBuilder("/profile", headers={"Authorization": f"Bearer {sys.argv[1]}"})
+    path, token = sys.argv[1:]
+    application, builder = create_app(), EnvironBuilder(path, headers={"Authorization": f"Bearer {token}"})
     libraries, functions = Counter[str](), Counter[str]()
 
     def sample(_: int, frame: FrameType | None) -> None:
@@ -63,10 +65,12 @@ def _files(frame: FrameType | None) -> "list[tuple[str, str]]":
     return found
 
 
+@cache
 def _short(file: str) -> str:
     return str(Path(file).relative_to(ROOT)) if _is_ours(file) else file
 
 
+@cache
 def _is_ours(file: str) -> bool:
     return file.startswith(str(ROOT)) and "site-packages" not in file and "/bench/" not in file
 

@@ -6,35 +6,40 @@ one, however it is spelled; a name that nobody has is counted just the same. A k
 budgets of their own, so that a stranger locks out nobody (OWASP ASVS 6.3.1, NIST SP 800-63B 5.2.2).
 """
 
-from typing import Literal
+from typing import Any, Literal, NewType
 
 from sqlalchemy import Executable, case, delete, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Database
 
 import config
 from domain import clock, limits, secrets
-from domain.database import changed, reading, transaction
+from domain.database import add_if_absent, changed, reading, transaction
 from domain.errors import TooManyAttempts
 from model import Budget
 
 Kind = Literal["password", "code"]
+Try = NewType("Try", str)  # One try that was taken: the key of the budget that it came from.
 STRANGER = ""
 
 
-def spend(kind: Kind, account: str, caller: str = STRANGER) -> None:
+def spend(kind: Kind, account: str, caller: str = STRANGER) -> Try:
     """Take one try for `caller` ("" for a stranger, else a device's or session's id); `TooManyAttempts` if none is left."""
     now = clock.epoch()
-    key = _key(kind, account, caller)
+    key = secrets.hashed(f"{kind}\0{account}\0{caller}")
     with transaction() as db:
         taken = changed(db, _take(key, now))
-    if not taken and not _begin(key, account, now):
+        if not taken:
+            add_if_absent(db, Budget, **_unspent(key, account, now))
+            taken = changed(db, _take(key, now))
+    if not taken:
         raise TooManyAttempts(retry_after=_wait(key, now))
+    return Try(key)
 
 
-def clear(kind: Kind, account: str, caller: str = STRANGER) -> None:
-    """The caller was right: their own count on this account starts anew, and nobody else's."""
-    with transaction() as db:
-        db.execute(delete(Budget).where(Budget.key == _key(kind, account, caller)))
+def clear(db: Database, right: Try) -> None:
+    """This try was right: its caller's own count on the account starts anew, and nobody else's. Part of the act it allowed."""
+    anew = {"failures": 0, "in_a_row": 0, "pause_seconds": limits.FIRST_PAUSE_SECONDS, "blocked_until_epoch": 0}
+    db.execute(update(Budget).where(Budget.key == right).values(anew))
 
 
 def unlock(account: str) -> int:
@@ -43,51 +48,38 @@ def unlock(account: str) -> int:
         return changed(db, delete(Budget).where(Budget.account == secrets.hashed(account)))
 
 
-def _key(kind: Kind, account: str, caller: str) -> str:
-    return secrets.hashed(f"{kind}\0{account}\0{caller}")
-
-
 def _take(key: str, now: int) -> Executable:
     """One try, if the caller is not held back; the last of a round starts the pause, and the next pause is twice as long."""
     fresh = Budget.window_epoch <= now - config.settings.LOCKOUT_WINDOW_SECONDS
     count = case((fresh, 1), else_=Budget.failures + 1)
     last = count >= config.settings.FAILED_ATTEMPTS_LIMIT
     longest = limits.LONGEST_PAUSE_SECONDS
+    doubled = case((Budget.pause_seconds * 2 > longest, longest), else_=Budget.pause_seconds * 2)
     return (
         update(Budget)
         .where(Budget.key == key, Budget.blocked_until_epoch <= now, Budget.in_a_row < limits.FAILURES_IN_A_ROW)
-        .values(
-            failures=case((last, 0), else_=count),
-            in_a_row=Budget.in_a_row + 1,
-            window_epoch=case((fresh, now), else_=Budget.window_epoch),
-            blocked_until_epoch=case((last, now + Budget.pause_seconds), else_=0),
-            pause_seconds=case(
-                (last, case((Budget.pause_seconds * 2 > longest, longest), else_=Budget.pause_seconds * 2)),
-                else_=Budget.pause_seconds,
-            ),
+        # MariaDB and MySQL assign in this order and read what was just assigned: each column is read before it is written.
+        .ordered_values(
+            (Budget.blocked_until_epoch, case((last, now + Budget.pause_seconds), else_=0)),
+            (Budget.pause_seconds, case((last, doubled), else_=Budget.pause_seconds)),
+            (Budget.in_a_row, Budget.in_a_row + 1),
+            (Budget.failures, case((last, 0), else_=count)),
+            (Budget.window_epoch, case((fresh, now), else_=Budget.window_epoch)),
         )
     )
 
 
-def _begin(key: str, account: str, now: int) -> bool:
-    """The first try of this caller: make its row. If another request just did, take from that one instead."""
-    only = config.settings.FAILED_ATTEMPTS_LIMIT == 1
-    row = Budget(
-        key=key,
-        account=secrets.hashed(account),
-        failures=0 if only else 1,
-        in_a_row=1,
-        pause_seconds=limits.FIRST_PAUSE_SECONDS,
-        window_epoch=now,
-        blocked_until_epoch=now + limits.FIRST_PAUSE_SECONDS if only else 0,
-    )
-    try:
-        with transaction() as db:
-            db.add(row)
-    except IntegrityError:
-        with transaction() as db:
-            return changed(db, _take(key, now)) == 1
-    return True
+def _unspent(key: str, account: str, now: int) -> dict[str, Any]:
+    """The row of a caller who has not been wrong on this account yet."""
+    return {
+        "key": key,
+        "account": secrets.hashed(account),
+        "failures": 0,
+        "in_a_row": 0,
+        "pause_seconds": limits.FIRST_PAUSE_SECONDS,
+        "window_epoch": now,
+        "blocked_until_epoch": 0,
+    }
 
 
 def _wait(key: str, now: int) -> int:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import config
 from domain import cache, database, schema
 from domain.errors import Refused
-from outbound import smtp
+from outbound import discovery, smtp
 
 
 class Finding(NamedTuple):
@@ -26,7 +26,7 @@ def each() -> Iterator[Finding]:
     for part, check in CHECKS:
         try:
             yield Finding(part, is_good=True, words=check())
-        except (Bad, Refused, smtp.Failed) as failure:
+        except (Bad, Refused, smtp.Failed, discovery.Away) as failure:
             yield Finding(part, is_good=False, words=str(failure))
 
 
@@ -64,10 +64,17 @@ def _redis() -> str:
     return "answers" if cache.client else "not configured, limits live in each process"
 
 
+def _google() -> str:
+    if not config.settings.GOOGLE_CLIENT_ID:
+        return "not configured, Google sign-in is off"
+    return str(discovery.fetch(config.settings.GOOGLE_DISCOVERY_URL)["issuer"])
+
+
 CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("configuration", _configuration),
     ("database", _database),
     ("schema", _schema),
     ("mail", _mail),
     ("redis", _redis),
+    ("google", _google),
 )

@@ -4,6 +4,7 @@ An act is one transaction, opened by the public function that promises it; helpe
 a transaction takes the only write lock at once (BEGIN IMMEDIATE), so do slow work, such as hashing, before it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,13 +12,15 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, inspect
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from config import Settings
 from domain.errors import Unavailable
 from model import Base
+
+REST_SECONDS = 1.0  # A connection that was used later than this ago is taken to be alive.
 
 engine: Engine
 _readers: Engine
@@ -27,7 +30,7 @@ def connect(settings: Settings) -> None:
     """Make the engine of this process. Nothing is opened before it is needed, so workers may fork afterwards."""
     global engine, _readers
     uri = settings.SQLALCHEMY_DATABASE_URI
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": settings.DATABASE_POOL_SIZE, "pool_timeout": 10}
+    options: dict[str, Any] = {"pool_size": settings.DATABASE_POOL_SIZE, "pool_timeout": 10}
     if uri.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000 -c lock_timeout=10000 -c timezone=UTC"}
     elif uri.startswith("sqlite"):
@@ -39,6 +42,9 @@ def connect(settings: Settings) -> None:
     if uri.startswith("sqlite"):
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
+    else:
+        event.listen(engine, "checkout", _ping)
+        event.listen(engine, "checkin", _remember)
     _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -104,6 +110,24 @@ def _answering() -> Iterator[None]:
         if error.connection_invalidated:
             raise Unavailable(retry_after=2) from error
         raise
+
+
+def _ping(connection: Any, record: Any, _proxy: Any) -> None:
+    """Ask a connection that has rested whether it is still there, and have it replaced if not; a busy one is not asked,
+    for the question costs as much as a look-up.
+    """
+    if time.monotonic() - record.info.get("rested_since", 0.0) < REST_SECONDS:
+        return
+    try:
+        alive = engine.dialect.do_ping(connection)
+    except Exception as error:
+        raise DisconnectionError from error
+    if not alive:
+        raise DisconnectionError
+
+
+def _remember(_connection: Any, record: Any) -> None:
+    record.info["rested_since"] = time.monotonic()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -18,8 +18,11 @@ from model import Device
 
 def recognise(client: Client, user_id: str) -> Device | None:
     """The device of this user whose token came along, if it is still known."""
+    if client.device_token is None:
+        return None
+    mine = select(Device).where(Device.token_hash == secrets.hashed(client.device_token), Device.user_id == user_id)
     with reading() as db:
-        found = db.scalar(select(Device).where(Device.token_hash == secrets.hashed(client.device_token or ""), Device.user_id == user_id))
+        found = db.scalar(mine)
     return found if found and found.expires_at > clock.now() else None
 
 

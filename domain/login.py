@@ -55,13 +55,12 @@ def begin(identifier: str, password: str, client: Client) -> Grant | Pending:
     user = accounts.look_up(identifier)
     device = devices.recognise(client, user.id if user else "")
     account, caller = accounts.budget_name(user, identifier), device.id if device else budgets.STRANGER
-    budgets.spend("password", account, caller)
+    tried = budgets.spend("password", account, caller)
     attempt = sign_up.newest_of(identifier)
     stored = user.password_hash if user else attempt.password_hash if attempt else None
     right = passwords.verify(stored, password)
     if right and user:
-        budgets.clear("password", account, caller)
-        return enter(user, [PASSWORD], client, device)
+        return enter(user, [PASSWORD], client, device, tried)
     if right and attempt:
         sign_up.remind(identifier, attempt.id)
         if not config.settings.PREVENT_ENUMERATION:
@@ -69,14 +68,16 @@ def begin(identifier: str, password: str, client: Client) -> Grant | Pending:
     raise InvalidCredentials(LOOK_INTO_MAILBOX)
 
 
-def enter(user: User, amr: list[str], client: Client, device: Device | None = None) -> Grant | Pending:
-    """Take a user who has given a first factor through the stages. `AccountDisabled`."""
+def enter(user: User, amr: list[str], client: Client, device: Device | None = None, tried: budgets.Try | None = None) -> Grant | Pending:
+    """Take a user who has given a first factor (by the try `tried`) through the stages. `AccountDisabled`."""
     device = device or devices.recognise(client, user.id)
     with transaction() as db:
         # The row as it is now: what was true before the password was hashed may have changed meanwhile.
         fresh = db.get(User, user.id)
         if fresh is None or fresh.password_hash != user.password_hash:
             raise InvalidCredentials(LOOK_INTO_MAILBOX)
+        if tried:
+            budgets.clear(db, tried)
         if fresh.status != accounts.ACTIVE:
             raise AccountDisabled
         entrance = Entrance(fresh, amr, device)
@@ -97,10 +98,11 @@ def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool =
     factors.require(user, method, but_not=_excluded(pending.amr.split()))
     device = devices.recognise(client, user.id)
     caller = device.id if device else budgets.STRANGER
-    budgets.spend("code", accounts.budget_name(user, user.email), caller)
+    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller)
     with transaction() as db:
         right = factors.accept(db, user, method, code, pending.id)
         if right:
+            budgets.clear(db, tried)
             fresh = db.get(User, user.id)
             if fresh is None or fresh.status != accounts.ACTIVE or not tickets.take_pending(db, pending):
                 raise MfaTicketExpired
@@ -108,7 +110,6 @@ def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool =
             grant = sessions.open(db, fresh, amr, client, device, trust=trust)
     if not right:
         raise MfaInvalidCode
-    budgets.clear("code", accounts.budget_name(user, user.email), caller)
     return grant
 
 
@@ -120,7 +121,8 @@ def reauthenticate(caller: Caller, *, password: str | None = None, method: str |
     user = accounts.get(caller.user_id)
     if method is not None and code is not None:
         prove_factor(caller, method, code)
-        return sessions.step_up(caller, [PASSWORD, factors.AMR[method], MFA] if user.mfa_enabled else [factors.AMR[method]])
+        more = [factors.AMR[method], MFA] if user.mfa_enabled else [factors.AMR[method]]
+        return sessions.step_up(caller, list(dict.fromkeys([*sessions.amr(caller.session_id), *more])))
     if password is None or user.mfa_enabled or user.password_hash is None:
         raise ReauthenticationRequired(methods=step_up_methods(user))
     prove_password(caller, user, password)
@@ -129,11 +131,11 @@ def reauthenticate(caller: Caller, *, password: str | None = None, method: str |
 
 def prove_password(caller: Caller, user: User, password: str) -> None:
     """The running session's user says their password; `InvalidCredentials`, `TooManyAttempts` on a budget of its own."""
-    account = accounts.budget_name(user, user.email)
-    budgets.spend("password", account, caller.session_id)
+    tried = budgets.spend("password", accounts.budget_name(user, user.email), caller.session_id)
     if not passwords.verify(user.password_hash, password):
         raise InvalidCredentials
-    budgets.clear("password", account, caller.session_id)
+    with transaction() as db:
+        budgets.clear(db, tried)
 
 
 def prove_factor(caller: Caller, method: str, code: str) -> None:
@@ -141,13 +143,13 @@ def prove_factor(caller: Caller, method: str, code: str) -> None:
     user = accounts.get(caller.user_id)
     if method not in step_up_methods(user) or method == "password":
         raise ReauthenticationRequired(methods=step_up_methods(user))
-    account = accounts.budget_name(user, user.email)
-    budgets.spend("code", account, caller.session_id)
+    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
     with transaction() as db:
         right = factors.accept(db, user, method, code, caller.session_id, purpose=tickets.STEP_UP)
+        if right:
+            budgets.clear(db, tried)
     if not right:
         raise MfaInvalidCode
-    budgets.clear("code", account, caller.session_id)
 
 
 def step_up_methods(user: User) -> list[str]:

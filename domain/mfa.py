@@ -54,14 +54,12 @@ def prove_totp(caller: Caller, code: str, client: Client) -> list[str]:
         started = db.scalar(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.TOTP, Factor.proven_at.is_(None)))
     if started is None:
         raise MfaNotStarted
-    account = accounts.budget_name(user, user.email)
-    budgets.spend("code", account, caller.session_id)
+    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
     with transaction() as db:
         if not totp.accept(db, started, code):
             raise MfaInvalidCode
-        codes = _turn_on(db, caller, user, started, client)
-    budgets.clear("code", account, caller.session_id)
-    return codes
+        budgets.clear(db, tried)
+        return _turn_on(db, caller, user, started, client)
 
 
 def start_email(caller: Caller) -> None:
@@ -76,8 +74,7 @@ def start_email(caller: Caller) -> None:
 def prove_email(caller: Caller, code: str, client: Client) -> list[str]:
     """Turn mailed codes on; the recovery codes if it is the first factor. `MfaInvalidCode`."""
     user = accounts.get(caller.user_id)
-    account = accounts.budget_name(user, user.email)
-    budgets.spend("code", account, caller.session_id)
+    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
     with transaction() as db:
         _refuse_second_mailbox(db, user)
         right = tickets.try_code(db, tickets.ENROL, user.id, totp.plain_digits(code))
@@ -85,10 +82,10 @@ def prove_email(caller: Caller, code: str, client: Client) -> list[str]:
             factor = _factor(user, factors.EMAIL, user.email)
             db.add(factor)
             db.flush()
+            budgets.clear(db, tried)
             codes = _turn_on(db, caller, user, factor, client)
     if not right:
         raise MfaInvalidCode
-    budgets.clear("code", account, caller.session_id)
     return codes
 
 

@@ -52,15 +52,13 @@ def sign_in(token: str, code: str, client: Client) -> Grant | Pending:
         email = tickets.email_of_code(db, tickets.SIGN_IN, subject)
     if email is None:
         raise MfaInvalidCode
-    account = accounts.budget_name(accounts.look_up(email), email)
-    budgets.spend("code", account)
+    tried = budgets.spend("code", accounts.budget_name(accounts.look_up(email), email))
     with transaction() as db:
         right = tickets.try_code(db, tickets.SIGN_IN, subject, totp.plain_digits(code))
         user = accounts.find(db, email) if right and right.user_id else None
     if user is None:
         raise MfaInvalidCode
-    budgets.clear("code", account)
-    return login.enter(user, [login.MAILED_CODE], client)
+    return login.enter(user, [login.MAILED_CODE], client, tried=tried)
 
 
 def _refuse_unless_mailed(method: str, enrolled: list[str]) -> None:

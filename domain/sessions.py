@@ -102,15 +102,16 @@ def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
         step = (
             update(Session)
             .where(Session.id == caller.session_id, Session.ended_at.is_(None))
-            .values(
-                generation=Session.generation + 1,
-                floor=Session.generation + 1,
-                authenticated_at=now,
-                stepped_at=now,
-                rotated_at=now,
-                last_seen_at=now,
-                tokens_expire_at=_tokens_end(now),
-                amr=" ".join(amr),
+            # MariaDB and MySQL assign in this order and read what was just assigned: the floor comes first.
+            .ordered_values(
+                (Session.floor, Session.generation + 1),
+                (Session.generation, Session.generation + 1),
+                (Session.authenticated_at, now),
+                (Session.stepped_at, now),
+                (Session.rotated_at, now),
+                (Session.last_seen_at, now),
+                (Session.tokens_expire_at, _tokens_end(now)),
+                (Session.amr, " ".join(amr)),
             )
         )
         if not changed(db, step):

@@ -60,7 +60,7 @@ def confirm_link(token: str) -> None:
 def confirm_code(email: str, code: str) -> None:
     """Confirm by the six digits of the mail; `MfaInvalidCode`, `TooManyAttempts`."""
     account = accounts.budget_name(accounts.look_up(email), email)
-    budgets.spend("code", account)
+    tried = budgets.spend("code", account)
     with transaction() as db:
         lock(db, email)
         attempts = _open(db, email)
@@ -68,9 +68,9 @@ def confirm_code(email: str, code: str) -> None:
         if right is not None:
             _confirm(db, right)
             _mark_links_used(db, right)
+            budgets.clear(db, tried)
     if right is None:
         raise MfaInvalidCode
-    budgets.clear("code", account)
 
 
 def newest(db: Database, email: str) -> SignUpAttempt | None:
@@ -138,7 +138,9 @@ def _place(db: Database, attempt: SignUpAttempt, client: Client, *, is_open: boo
     attempt.id, attempt.created_at = new_id(), now
     attempt.expires_at = now + timedelta(seconds=config.settings.CONFIRMATION_SECONDS)
     attempt.ip, attempt.user_agent = client.ip, client.user_agent
+    over = (SignUpAttempt.email == attempt.email, SignUpAttempt.expires_at <= now)
     for _ in range(100):
+        db.execute(update(SignUpAttempt).where(*over, SignUpAttempt.slot.is_not(None)).values(slot=None))
         others = _open(db, attempt.email)
         free = set(range(1, limits.SIGN_UP_ATTEMPTS + 1)) - {one.slot for one in others}
         attempt.slot = min(free) if free else others[-1].slot
@@ -161,11 +163,11 @@ def _replace(db: Database, oldest: SignUpAttempt) -> None:
 
 
 def _open(db: Database, email: str) -> list[SignUpAttempt]:
-    """The open attempts of an address, newest first; those that are over leave their slots."""
-    mine = (SignUpAttempt.email == email, SignUpAttempt.slot.is_not(None))
-    db.execute(update(SignUpAttempt).where(*mine, SignUpAttempt.expires_at <= clock.now()).values(slot=None))
-    found = select(SignUpAttempt).where(*mine).order_by(SignUpAttempt.created_at.desc())
-    return list(db.scalars(found.execution_options(populate_existing=True)))
+    """The open attempts of an address, newest first."""
+    mine = select(SignUpAttempt).where(
+        SignUpAttempt.email == email, SignUpAttempt.slot.is_not(None), SignUpAttempt.expires_at > clock.now()
+    )
+    return list(db.scalars(mine.order_by(SignUpAttempt.created_at.desc()).execution_options(populate_existing=True)))
 
 
 def _write(db: Database, attempt: SignUpAttempt, *, taken: bool = False, withheld: bool = False) -> None:

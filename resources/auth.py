@@ -80,17 +80,9 @@ class Logout(Resource):
         sessions.end(caller.session_id)
         return SignedOut()
 
-
-class LogoutByGet(Resource):
-    """The same for clients of an earlier system, by header only: a link must not sign anybody out."""
-
-    def post(self, caller: Caller) -> SignedOut:
-        """Sign out."""
-        return Logout().post(caller)
-
     def get(self, caller: Caller) -> SignedOut:
-        """Sign out."""
-        return Logout().post(caller)
+        """The same for clients of an earlier system, by header only: a link must not sign anybody out."""
+        return self.post(caller)
 
 
 class AuthStatus(Resource):

@@ -80,9 +80,21 @@ def connect(api: Api, routes: Iterable[Route]) -> None:
         if verbs != {row.method for row in rows} or len({row.method for row in rows}) != len(rows):
             raise RuntimeError(f"{resource.__name__}: its verbs {sorted(verbs)} and its rows {[row.method for row in rows]} differ")
         resource.operations = {row.method: _operation(row) for row in rows}
-        resource.methods = sorted(verbs)
-        urls = dict.fromkeys(url for row in rows for url in row.urls)
-        api.add_resource(resource, *urls, endpoint=f"{resource.__module__}.{resource.__name__}", strict_slashes=False)
+        for number, (methods, urls) in enumerate(_by_methods(rows).items()):
+            name = f"{resource.__module__}.{resource.__name__}" + (f".{number}" if number else "")
+            api.add_resource(resource, *urls, endpoint=name, methods=methods, strict_slashes=False)
+
+
+def _by_methods(rows: list[Route]) -> dict[tuple[str, ...], list[str]]:
+    """The URLs of a resource, grouped by the methods that they answer."""
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        for url in row.urls:
+            methods.setdefault(url, []).append(row.method)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for url, some in methods.items():
+        groups.setdefault(tuple(sorted(some)), []).append(url)
+    return groups
 
 
 def respond(answer: Out | Response | None) -> Response:

@@ -56,10 +56,10 @@ def refreshing() -> Caller:
     return _caller(_claims("refresh"))
 
 
-def leaving() -> Caller:
-    """The caller of a logout: by an access token, over or not, or a refresh token."""
+def leaving(*, cookies: bool = True) -> Caller:
+    """The caller of a logout: by an access token, over or not, or a refresh token; by cookie only with `cookies`."""
     presented = _presented("access") or _presented("refresh")
-    if presented is None:
+    if presented is None or (presented.via == "cookie" and not cookies):
         raise TokenMissing
     try:
         claims = tokens.verify(presented.token, "access", expired_too=True)

@@ -159,9 +159,10 @@ class MfaFactor(Resource):
         mfa.rename(caller, id, body.name)
         return Changed(status="renamed")
 
-    def delete(self, body: Nothing, caller: Caller, client: Client, id: str) -> None:  # noqa: A002 - As the contract names it.
+    def delete(self, body: Nothing, caller: Caller, client: Client, id: str) -> Changed:  # noqa: A002 - As the contract names it.
         """Turn it off."""
         mfa.remove(caller, id, client)
+        return Changed(status="removed")
 
 
 class RecoveryCodes(Resource):

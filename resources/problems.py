@@ -8,6 +8,7 @@ import orjson
 from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
+import config
 from domain import errors
 from domain.errors import Refused
 
@@ -83,7 +84,7 @@ def _refused(refusal: Refused) -> Response:
 def _challenge(refusal: Refused) -> str:
     """What RFC 6750 and, for step-up, RFC 9470 want the client to be told."""
     if isinstance(refusal, errors.ReauthenticationRequired):
-        return 'Bearer error="insufficient_user_authentication", max_age=300'
+        return 'Bearer error="insufficient_user_authentication", max_age=' + str(config.settings.RECENT_SIGN_IN_SECONDS)
     if isinstance(refusal, errors.TokenMissing):
         return REALM
     tokens = (errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.SessionExpired)

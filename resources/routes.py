@@ -2,7 +2,17 @@
 
 from domain import limits
 from resources import auth, email_confirmation, health, mfa, otp, password_reset, signup, token_refresh
-from resources.access import Rule, anyone, leaving, perhaps_signed_in, recently_signed_in, refreshing, signed_in, whoever_signed_in
+from resources.access import (
+    Rule,
+    anyone,
+    leaving,
+    leaving_by_header,
+    perhaps_signed_in,
+    recently_signed_in,
+    refreshing,
+    signed_in,
+    whoever_signed_in,
+)
 from resources.base import Resource, Route
 
 Row = tuple[str, str, type[Resource], Rule, str | None]
@@ -16,9 +26,8 @@ TABLE: tuple[Row, ...] = (
     ("POST", "/confirm", email_confirmation.ConfirmCode, anyone, limits.CONFIRM),
     ("POST", "/resend-confirmation", email_confirmation.ResendConfirmation, anyone, limits.RESEND),
     ("POST", "/login /api/auth/login /auth/login", auth.Login, anyone, limits.LOGIN),
-    ("POST", "/logout /api/auth/logout", auth.Logout, leaving, None),
-    ("POST", "/auth/logout", auth.LogoutByGet, leaving, None),
-    ("GET", "/auth/logout", auth.LogoutByGet, leaving, None),
+    ("POST", "/logout /api/auth/logout /auth/logout", auth.Logout, leaving, None),
+    ("GET", "/auth/logout", auth.Logout, leaving_by_header, None),
     ("POST", "/refresh /api/auth/refresh", token_refresh.Refresh, refreshing, None),
     ("GET", "/auth/status", auth.AuthStatus, whoever_signed_in, limits.FREE),
     ("POST", "/forgot-password /api/password/forgot", password_reset.ForgotPassword, anyone, limits.FORGOT),

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -220,7 +222,7 @@ def test_check_has_a_line_a_part(flask, tables):
     answer = flask("check")
     assert answer.exit_code == 0, answer.output
     parts = [line.split()[1].rstrip(":") for line in answer.stdout.splitlines()]
-    assert parts[:5] == ["configuration", "database", "schema", "mail", "redis"]
+    assert parts == ["configuration", "database", "schema", "mail", "redis", "google"]
     assert all(line.startswith("ok ") for line in answer.stdout.splitlines())
     assert "not configured" in answer.stdout
 
@@ -256,6 +258,70 @@ def test_check_fails_on_a_redis_that_is_away(flask, tables):
         cache.client = None
     assert answer.exit_code == 1
     assert "FAIL redis: " in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [
+        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t", "jwks_uri": "j"}', "ok   google: i"),
+        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t"}', "FAIL google: discovery lacks jwks_uri"),
+        ("<html>", "FAIL google: discovery does not answer"),
+        ("[]", "FAIL google: discovery lacks issuer"),
+    ],
+)
+def test_check_asks_google_for_its_discovery(flask, tables, page, line):
+    with provider(page) as url:
+        settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL=url)
+        answer = flask("check")
+    assert line in answer.stdout
+    assert answer.exit_code == (0 if line.startswith("ok") else 1)
+
+
+def test_check_fails_on_a_google_that_is_away(flask, tables):
+    settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL="http://127.0.0.1:1/discovery")
+    assert "FAIL google: discovery does not answer" in flask("check").stdout
+
+
+@contextmanager
+def provider(page):
+    """A server that answers everything with this page."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/discovery"
+        server.shutdown()
+
+
+# The real application
+
+
+def test_the_application_itself_has_the_commands_and_prints_nothing_else(tables):
+    answer = shell("jobs run purge-expired --dry-run")
+    assert json.loads(answer.stdout) == {"job": "purge-expired", "dry_run": True, "affected": 0}
+    assert answer.returncode == 0
+
+
+def test_in_production_an_old_schema_can_be_migrated():
+    keys = {"SECRET_KEY": "s" + new_id(), "JWT_SECRET_KEY": "j" + new_id(), "FERNET_KEY": Fernet.generate_key().decode()}
+    answer = shell("migrate up", APP_ENV="production", **keys)
+    assert answer.returncode == 0, answer.stderr
+    assert schema.is_current()
+
+
+def shell(words, **settings):
+    here = {"SQLALCHEMY_DATABASE_URI": config.settings.SQLALCHEMY_DATABASE_URI, "INSTANCE_DIR": str(config.settings.INSTANCE_DIR)}
+    command = [sys.executable, "-m", "flask", "--app", "app", *words.split()]
+    environment = {**os.environ, "APP_ENV": "testing", **here, **settings}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
 
 # Whether a process serves

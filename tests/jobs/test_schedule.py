@@ -1,6 +1,7 @@
 """The clock: what is due runs, once over all processes, whatever fails; and it stops without noise."""
 
 import itertools
+import json
 import os
 import signal
 import socket
@@ -177,9 +178,9 @@ def test_two_processes_run_each_job_once_and_stop_cleanly(tables, process):
 
 def test_three_processes_run_a_job_every_second_as_if_they_were_one(tables):
     code = (
-        "import sys, time, config\nfrom domain import database\nfrom jobs import schedule\n"
+        "import sys, time, config\nfrom domain import database, logs\nfrom jobs import schedule\n"
         "database.connect(config.load(APP_ENV='testing', INSTANCE_DIR=sys.argv[1], SQLALCHEMY_DATABASE_URI=sys.argv[2]))\n"
-        "schedule.JOBS = (schedule.Job('tick', 1, lambda: 1, lambda: 1),)\nschedule.LOOK_SECONDS = 0.1\n"
+        "logs.set_up()\nschedule.JOBS = (schedule.Job('tick', 1, lambda: 1, lambda: 1),)\nschedule.LOOK_SECONDS = 0.1\n"
         "schedule.start(); time.sleep(5); schedule.stop()"
     )
     command = [sys.executable, "-c", code, str(config.settings.INSTANCE_DIR), config.settings.SQLALCHEMY_DATABASE_URI]
@@ -210,6 +211,20 @@ def test_a_process_does_not_start_on_an_old_schema(process):
     one = process()
     assert "flask migrate up" in one.communicate(timeout=20)[1]
     assert one.returncode == 1
+
+
+def test_a_process_does_not_start_without_a_database(process):
+    one = process(SQLALCHEMY_DATABASE_URI="postgresql://nobody@127.0.0.1:1/none")
+    errors = one.communicate(timeout=20)[1]
+    assert one.returncode == 1
+    assert "Traceback" not in errors
+
+
+def test_a_process_logs_as_the_settings_say(tables, process):
+    one = process(LOG_FORMAT="json")
+    eventually(lambda: (config.settings.INSTANCE_DIR / "app.log").exists() and "scheduler runs" in config.settings.LOG_FILE.read_text())
+    _, errors = told_to_stop(one)
+    assert [json.loads(line)["logger"] for line in errors.splitlines()] == ["gatehouse.jobs"] * 2
 
 
 def test_a_process_does_not_start_with_a_configuration_that_is_refused(process):
