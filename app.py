@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import cli
 import config
-from domain import cache, database, limits, schema
+from domain import cache, database, limits, metrics, schema
 from jobs import schedule
 from pages import views
 from resources import base, frame, limiter, logs, problems, routes, tokens
@@ -22,6 +22,7 @@ def create_app(**given: object) -> Flask:
     settings = config.load(**given)
     database.connect(settings)
     cache.connect(settings)
+    metrics.connect(settings)
     app = Flask("gatehouse", root_path=str(config.HERE), template_folder="pages/templates", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=limits.BODY_BYTES, MAX_FORM_PARTS=50, TRUSTED_HOSTS=None)
     app.url_map.strict_slashes = False

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = {"change-me", "changeme", "secret", "dev", "sample", "your-secret-key", "password"}
+OTHER_NAMES = {"SQLALCHEMY_DATABASE_URI": "DATABASE_URI", "GOOGLE_DISCOVERY_URL": "SERVER_METADATA_URL"}  # Of earlier systems.
 SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "FERNET_KEY")
 
 
@@ -41,7 +42,7 @@ def _set(default: Any, meaning: str, **more: Any) -> Any:
 class Settings(BaseSettings):
     """The settings in force. Times are in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", populate_by_name=True, frozen=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     APP_ENV: Literal["development", "testing", "production"] = _set(
         "development", "development, testing or production: picks environments/<APP_ENV>.yaml"
@@ -53,11 +54,8 @@ class Settings(BaseSettings):
     JWT_SECRET_KEY: str = _set("", "Keys that sign tokens, comma-separated: the first signs, all verify")
     FERNET_KEY: str = _set("", "Keys that encrypt stored secrets, comma-separated: the first encrypts, all decrypt")
 
-    SQLALCHEMY_DATABASE_URI: str = _set(
-        "",
-        "SQLite, PostgreSQL or MySQL/MariaDB; a file in INSTANCE_DIR when empty",
-        validation_alias=AliasChoices("SQLALCHEMY_DATABASE_URI", "DATABASE_URI"),
-    )
+    SQLALCHEMY_DATABASE_URI: str = _set("", "SQLite, PostgreSQL or MySQL/MariaDB; a file in INSTANCE_DIR when empty")
+    DATABASE_URI: str = _set("", "Read where SQLALCHEMY_DATABASE_URI is not set")
     DATABASE_POOL_SIZE: int = _set(5, "Connections kept open to the database by each process", ge=1)
     REDIS_URL: str = _set("", "redis://host:port/db, shared by all workers; without it limits live in each process")
     REDIS_HOST: str = _set("", "Read where REDIS_URL is not set")
@@ -113,10 +111,9 @@ class Settings(BaseSettings):
     GOOGLE_CLIENT_ID: str = _set("", "From the Google console; without it Google sign-in is off")
     GOOGLE_CLIENT_SECRET: str = _set("", "From the Google console")
     GOOGLE_DISCOVERY_URL: str = _set(
-        "https://accounts.google.com/.well-known/openid-configuration",
-        "Where Google's endpoints and keys are described",
-        validation_alias=AliasChoices("GOOGLE_DISCOVERY_URL", "SERVER_METADATA_URL"),
+        "https://accounts.google.com/.well-known/openid-configuration", "Where Google's endpoints and keys are described"
     )
+    SERVER_METADATA_URL: str = _set("", "Read where GOOGLE_DISCOVERY_URL is not set")
 
     JOBS_IN_PROCESS: bool = _set(True, "Run the scheduled jobs inside the API's processes")
     METRICS_TOKEN: str = _set("", "Bearer token of /metrics; without one it is served in development only")
@@ -143,7 +140,9 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if value != ""}
+        given = {name: value for name, value in values.items() if value != ""}
+        others = {name: given[other] for name, other in OTHER_NAMES.items() if other in given}
+        return others | given
 
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
@@ -258,9 +257,11 @@ def _secret_faults(loaded: Settings) -> list[str]:
 
 def _is_origin(value: str) -> bool:
     """Whether it is scheme://host[:port] and nothing else: no path, no pattern (RFC 6454)."""
-    parts = urlsplit(value)
     exact = re.fullmatch(r"https?://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", value)
-    return bool(exact and parts.hostname)
+    try:
+        return bool(exact and urlsplit(value).port != 0)
+    except ValueError:  # A host in brackets that is no IPv6 address, or a port beyond 65535.
+        return False
 
 
 def _is_fernet(key: str) -> bool:

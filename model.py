@@ -102,7 +102,7 @@ class SignUpAttempt(Base):
 
     id: Mapped[str] = _id()
     email: Mapped[str] = mapped_column(String(254))
-    slot: Mapped[int | None]  # 1, 2 or 3 while it is open; empty once it has ended.
+    slot: Mapped[int | None]  # 1, 2 or 3 while it is open (4, 5 or 6 if the address had an account); empty once it has ended.
     username: Mapped[str | None] = mapped_column(String(32))
     name: Mapped[str | None] = mapped_column(String(200))
     password_hash: Mapped[str] = mapped_column(String(255))

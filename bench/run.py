@@ -70,7 +70,7 @@ def measure_one(server: Server, operation: str) -> Measured:
     for seconds in (WARM_UP_SECONDS, SECONDS):
         measured = measure(server.port, work, tokens_for(server, operation), server.accounts, seconds)
     print(
-        f"{server.kind.name:20} {operation:14} {measured.rate:9,.0f}/s  server {measured.server_busy:.0%}, load {measured.load_busy:.0%}",
+        f"{server.kind.name:20} {server.accounts:9,} accounts  {operation:14} {measured.rate:9,.0f}/s  server {measured.server_busy:.0%}, load {measured.load_busy:.0%}",
         file=sys.stderr,
     )
     return measured

@@ -134,7 +134,11 @@ def prepare_gatehouse(environment: dict[str, str], folder: Path) -> None:
     """Migrate the database and make the account that the others are copied from."""
     flask = [sys.executable, "-m", "flask", "--app", "app"]
     for command, typed in ((["migrate", "up"], ""), (["users", "create", rows.SEED, "--password-stdin"], PASSWORD)):
-        subprocess.run([*flask, *command], input=typed, env=os.environ | environment, cwd=folder, text=True, check=True)
+        done = subprocess.run(
+            [*flask, *command], input=typed, env=os.environ | environment, cwd=folder, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(f"flask {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 @contextmanager

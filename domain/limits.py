@@ -29,4 +29,7 @@ RECOVERY_CODES = 10  # In one set.
 EXCHANGE_SECONDS = 60  # Life of the one-time code that a provider's callback hands to the front end.
 SOCIAL_FLOW_SECONDS = 600  # Time to come back from a provider.
 DEVICE_DAYS = 365  # How long a client stays known.
+PICTURE_SECONDS = 5  # Of the processor, to decode one; a file of 100 kB can be made to take minutes.
+METADATA_BYTES = 16 * 1024  # A profile's own metadata, as JSON.
+METADATA_DEPTH = 8  # Objects and lists in one another; deeper ones are made to break parsers.
 PICTURE_PIXELS = 25_000_000  # More than any camera's picture needs to be shown small; above it lie decompression bombs.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import accounts, budgets, clock, devices, factors, passwords, sessions, sign_up, tickets
+from domain import accounts, budgets, clock, devices, factors, metrics, passwords, sessions, sign_up, tickets
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
 from domain.errors import (
@@ -47,6 +47,7 @@ class Entrance(NamedTuple):
     device: Device | None
 
 
+@metrics.sign_in("password")
 def begin(identifier: str, password: str, client: Client) -> Grant | Pending:
     """Sign in by address or username (canonical form) and password.
 
@@ -88,6 +89,7 @@ def enter(user: User, amr: list[str], client: Client, device: Device | None = No
         return sessions.open(db, fresh, amr, client, device)
 
 
+@metrics.sign_in("second_factor")
 def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool = False) -> Grant | Pending:
     """Give the second factor for a ticket. `MfaTicketExpired`, `MfaInvalidCode`, `TooManyAttempts`, `ValidationFailed`."""
     with reading() as db:

@@ -120,12 +120,12 @@ def _spend(db: Session, name: str) -> bool:
 
 
 def _count(db: Session, window: _Window) -> bool:
-    """One guarded update; the first mail of a window makes its row before."""
-    more = update(MailCount).where(MailCount.key == window.key, MailCount.count < window.amount).values(count=MailCount.count + 1)
-    if changed(db, more):
-        return True
+    """One guarded update of a row that is made if need be: the same statements for the first mail of a window as for the
+    next, or the time would tell which addresses have had mail lately.
+    """
     add_if_absent(db, MailCount, key=window.key, count=0, expires_at=window.ends_at)
-    return changed(db, more) == 1
+    more = update(MailCount).where(MailCount.key == window.key, MailCount.count < window.amount)
+    return changed(db, more.values(count=MailCount.count + 1)) == 1
 
 
 def _give_back(db: Session, to: str) -> None:

@@ -1,7 +1,7 @@
 """Six-digit codes by mail: to sign in without a password, as the second step of a sign-in, and for step-up."""
 
 import config
-from domain import accounts, budgets, factors, login, mail, secrets, tickets, totp
+from domain import accounts, budgets, factors, login, mail, metrics, secrets, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
 from domain.errors import Fault, MfaInvalidCode, MfaTicketExpired, ValidationFailed
@@ -45,6 +45,7 @@ def send_for_step_up(caller: Caller, method: str) -> None:
         mail.send_capped(db, "code", user.email, mail.code_values(code, tickets.STEP_UP))
 
 
+@metrics.sign_in("mailed_code")
 def sign_in(token: str, code: str, client: Client) -> Grant | Pending:
     """Sign in by a mailed code; `MfaInvalidCode` whatever is wrong, `TooManyAttempts`, `AccountDisabled`."""
     subject = secrets.hashed(token)

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import orjson
 from sqlalchemy import bindparam, select
 
-from domain import cache
+from domain import cache, metrics
 from domain.database import connection
 from domain.errors import Unavailable
 from model import Session
@@ -63,12 +63,15 @@ class Found(NamedTuple):
 def look_up(session_id: str, counter: str | None = None, window: int = 0) -> Found:
     """The state of a session; with `counter`, the request is counted under that name for `window` seconds as well."""
     if cache.client is None:
+        metrics.look_up("off")
         return Found(read(session_id), None)
     keys = [_key(session_id), EPOCH] + ([f"gatehouse:count:{counter}"] if counter else [])
     try:
         entry, epoch, count = cast("list[bytes | int | None]", cache.client.eval(LOOK_UP, len(keys), *keys, window))
     except cache.Away:
+        metrics.look_up("away")
         return Found(read(session_id), None)
+    metrics.look_up("miss" if entry is None else "hit")
     if entry is not None:
         return Found(State(*orjson.loads(cast("bytes", entry))), cast("int | None", count))
     state = read(session_id)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from domain import clock
+from domain import clock, metrics
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import Conflict, Unavailable
 from model import JobLease, JobRun
@@ -120,6 +120,7 @@ def _make(name: str) -> None:
 
 def _note(name: str, seconds: float, affected: int, result: str, every: float) -> None:
     """Write a run down. Runs that did nothing and come often move one record along, at most once a minute."""
+    metrics.job_run(name, result)
     at = clock.now() - timedelta(seconds=seconds)
     before = last(name) if every < OFTEN_SECONDS and not affected else None
     if before and (before.affected, before.result) == (0, result):

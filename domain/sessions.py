@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Executable, case, delete, func, literal, o
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import activity, clock, devices, revocation
+from domain import activity, clock, devices, metrics, revocation
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import SessionExpired, TokenRevoked
@@ -77,6 +77,7 @@ def check(session_id: str, generation: int, state: revocation.State | None, *, n
         activity.note(session_id, state.last_seen)
 
 
+@metrics.refresh
 def refresh(session_id: str, generation: int) -> Grant:
     """The next pair for a refresh token of `generation`: one use, but the last used one gets the same successor again
     until that is used, and for REFRESH_GRACE_SECONDS after. An older one ends the session: `TokenRevoked`.
@@ -174,7 +175,8 @@ def user_of(session_id: str) -> User | None:
 
 def _rotate(session_id: str, generation: int, now: datetime) -> Executable:
     idle = config.settings.SESSION_IDLE_SECONDS
-    fresh = [Session.last_seen_at >= now - timedelta(seconds=idle + 1)] if idle and not activity.seen(session_id) else []
+    seen_here = clock.epoch() - activity.seen(session_id) <= idle
+    fresh = [Session.last_seen_at >= now - timedelta(seconds=idle + 1)] if idle and not seen_here else []
     return (
         update(Session)
         .where(

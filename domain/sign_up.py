@@ -18,6 +18,9 @@ from domain.database import changed, new_id, reading, transaction
 from domain.errors import EmailTaken, LinkInvalid, MfaInvalidCode, TokenUsed
 from model import Link, SignUpAttempt, User
 
+# An attempt's slots. Those for an address with an account are never open, and are filled and emptied in the same way.
+OPEN = range(1, limits.SIGN_UP_ATTEMPTS + 1)
+TAKEN = range(OPEN.stop, OPEN.stop + limits.SIGN_UP_ATTEMPTS)
 COALESCE_SECONDS = 2  # A mail waits this long, so that a burst of attempts leaves as three mails and not as twenty.
 
 
@@ -32,7 +35,7 @@ def begin(email: str, password: str, client: Client, *, username: str | None = N
     attempt = SignUpAttempt(email=email, username=username, name=name, password_hash=passwords.hash(password))
     with transaction() as db:
         taken = accounts.find(db, email) is not None
-        _place(db, attempt, client, is_open=not taken)
+        _place(db, attempt, client, TAKEN if taken else OPEN)
         _write(db, attempt, taken=taken)
 
 
@@ -82,7 +85,7 @@ def remind(email: str, attempt_id: str) -> None:
     """Somebody tried to sign in with an open attempt's password: mail them its link again."""
     with transaction() as db:
         attempt = db.get(SignUpAttempt, attempt_id)
-        if attempt and attempt.slot is not None and accounts.find(db, email) is None:
+        if attempt and attempt.slot in OPEN and accounts.find(db, email) is None:
             _write(db, attempt)
 
 
@@ -117,7 +120,7 @@ def make_account(db: Database, email: str, password_hash: str | None, attempt: S
 
 def _confirm(db: Database, attempt: SignUpAttempt | None) -> None:
     gone = attempt is None or not changed(
-        db, update(SignUpAttempt).where(SignUpAttempt.id == attempt.id, SignUpAttempt.slot.is_not(None)).values(slot=None)
+        db, update(SignUpAttempt).where(SignUpAttempt.id == attempt.id, SignUpAttempt.slot.in_(OPEN)).values(slot=None)
     )
     if attempt is None or gone or attempt.expires_at <= clock.now():
         raise LinkInvalid
@@ -129,8 +132,8 @@ def _mark_links_used(db: Database, attempt: SignUpAttempt) -> None:
     db.execute(update(Link).where(Link.attempt_id == attempt.id).values(used_at=clock.now()))
 
 
-def _place(db: Database, attempt: SignUpAttempt, client: Client, *, is_open: bool) -> None:
-    """Put the attempt into one of the address's slots; the oldest goes. For a taken address the same, and not open.
+def _place(db: Database, attempt: SignUpAttempt, client: Client, slots: range) -> None:
+    """Put the attempt into one of the address's slots; the oldest goes, and its unsent mail with it.
 
     The unique slot settles races: who finds it taken looks again.
     """
@@ -141,13 +144,11 @@ def _place(db: Database, attempt: SignUpAttempt, client: Client, *, is_open: boo
     over = (SignUpAttempt.email == attempt.email, SignUpAttempt.expires_at <= now)
     for _ in range(100):
         db.execute(update(SignUpAttempt).where(*over, SignUpAttempt.slot.is_not(None)).values(slot=None))
-        others = _open(db, attempt.email)
-        free = set(range(1, limits.SIGN_UP_ATTEMPTS + 1)) - {one.slot for one in others}
+        others = _in(db, attempt.email, slots)
+        free = set(slots) - {one.slot for one in others}
         attempt.slot = min(free) if free else others[-1].slot
         if not free:
             _replace(db, others[-1])
-        if not is_open:
-            attempt.slot = None
         try:
             with db.begin_nested():
                 db.add(attempt)
@@ -164,8 +165,12 @@ def _replace(db: Database, oldest: SignUpAttempt) -> None:
 
 def _open(db: Database, email: str) -> list[SignUpAttempt]:
     """The open attempts of an address, newest first."""
+    return _in(db, email, OPEN)
+
+
+def _in(db: Database, email: str, slots: range) -> list[SignUpAttempt]:
     mine = select(SignUpAttempt).where(
-        SignUpAttempt.email == email, SignUpAttempt.slot.is_not(None), SignUpAttempt.expires_at > clock.now()
+        SignUpAttempt.email == email, SignUpAttempt.slot.in_(slots), SignUpAttempt.expires_at > clock.now()
     )
     return list(db.scalars(mine.order_by(SignUpAttempt.created_at.desc()).execution_options(populate_existing=True)))
 

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import config
-from domain import cache, database, logs, schema
+from domain import cache, database, logs, metrics, schema
 from domain.errors import Refused
 from jobs import schedule
 
@@ -36,6 +36,7 @@ def _connect() -> None:
     logs.set_up()
     database.connect(settings)
     cache.connect(settings)
+    metrics.connect(settings)
     if not schema.is_current():
         raise config.Refusal(["the database has an old schema; run `flask migrate up`"])
 

@@ -1,26 +1,142 @@
-"""What an OpenID provider says about itself (OpenID Connect Discovery 1.0, section 4)."""
+"""What an OpenID provider says about itself: its description and its keys (OpenID Connect Discovery 1.0, RFC 7517).
 
-from typing import Any
+Nothing here waits for long, follows a redirect, or reads without end; a description is kept for some minutes, a failure never.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry, Key
+from requests.adapters import HTTPAdapter
 
-TIMEOUT_SECONDS = 5
-NEEDED = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+ANSWER_SECONDS = 5  # For one answer: its first byte, and each after it.
+VISIT_SECONDS = 12  # For everything that one visit asks of a provider.
+LONGEST_ANSWER = 512 * 1024
+CACHE_SECONDS = 300  # How long a provider's description and keys are taken as they were.
+ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+
+T = TypeVar("T")
+_cache: dict[str, tuple[float, Any]] = {}
 
 
-class Away(Exception):
-    """The provider does not answer, or not with a description that can be used."""
+class Failed(Exception):
+    """What came from a provider can't be used. The words are ours, and hold no secret."""
+
+
+class Away(Failed):
+    """A provider does not answer, answers 5xx, or describes itself in a way that can't be used."""
+
+
+class Wire(HTTPAdapter):
+    """The connections of one visit: nothing is waited for longer than the visit has left, or read beyond LONGEST_ANSWER."""
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=0)
+        self._ends = time.monotonic() + VISIT_SECONDS
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **more: Any) -> requests.Response:
+        """Send a request and read its whole answer."""
+        more |= {"timeout": min(ANSWER_SECONDS, max(0.1, self._ends - time.monotonic())), "stream": True}
+        response = super().send(request, **more)
+        body = b""
+        for part in response.iter_content(16 * 1024):
+            body += part
+            if len(body) > LONGEST_ANSWER or time.monotonic() > self._ends:
+                response.close()
+                raise requests.Timeout
+        response._content = body
+        return response
+
+
+def over_wire(session: requests.Session) -> requests.Session:
+    """This session, for one visit. Certificates are checked, by SSL_CERT_FILE where that is set."""
+    wire = Wire()
+    session.mount("https://", wire)
+    session.mount("http://", wire)
+    session.verify = os.environ.get("SSL_CERT_FILE") or True
+    return session
 
 
 def fetch(url: str) -> dict[str, Any]:
-    """The description at this address; `Away` if it can't be had or lacks what a sign-in needs."""
+    """The description at this address, asked anew; `Away` if it can't be had or lacks what a sign-in needs."""
+    with over_wire(requests.Session()) as session:
+        found = document(session, url)
+    issuer = found.get("issuer")
+    if not isinstance(issuer, str) or not 0 < len(issuer) <= 255 or not all("!" <= character <= "~" for character in issuer):
+        raise Away("discovery names no issuer")
+    lacking = [name for name in ENDPOINTS if not _is_endpoint(found.get(name), url)]
+    if lacking:
+        raise Away(f"discovery lacks {', '.join(lacking)}")
+    return found
+
+
+def describe(url: str) -> dict[str, Any]:
+    """The same, as it was within CACHE_SECONDS."""
+    return _cached(url, lambda: fetch(url))
+
+
+def keys(about: dict[str, Any], *, anew: bool = False) -> list[Key]:
+    """The public keys of the provider that is described so; those that can't be read are left out. `Away` if none is left."""
+    url: str = about["jwks_uri"]
+    if anew:
+        _cache.pop(url, None)
+    return _cached(url, lambda: _fetch_keys(url))
+
+
+def document(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
+    """The JSON object at an address of a provider; `Away` if there is none."""
+    path = urlsplit(url).path[:80]
     try:
-        answer = requests.get(url, timeout=TIMEOUT_SECONDS)
-        answer.raise_for_status()
-        found = answer.json()
-    except (requests.RequestException, ValueError) as error:
-        raise Away(f"discovery does not answer ({type(error).__name__})") from None
-    missing = [name for name in NEEDED if not isinstance(found, dict) or not isinstance(found.get(name), str)]
-    if missing:
-        raise Away(f"discovery lacks {', '.join(missing)}")
-    return dict(found)
+        answer = session.get(url, allow_redirects=False, **more)
+        found = answer.json() if answer.status_code == 200 else None
+    except (requests.RequestException, ValueError, RecursionError) as error:
+        raise Away(f"{path} does not answer ({type(error).__name__})") from None
+    if not isinstance(found, dict):
+        raise Away(f"{path} answers {answer.status_code} without a JSON object")
+    return found
+
+
+def forget() -> None:
+    """Ask every provider anew for its description and its keys."""
+    _cache.clear()
+
+
+def _is_endpoint(url: Any, described_at: str) -> bool:
+    """Whether it is an address of the web, and not by plain http where the description came by https."""
+    try:
+        scheme = urlsplit(url).scheme if isinstance(url, str) and urlsplit(url).hostname else ""
+    except ValueError:
+        return False
+    return scheme == "https" or (scheme == "http" and described_at.startswith("http://"))
+
+
+def _fetch_keys(url: str) -> list[Key]:
+    with over_wire(requests.Session()) as session:
+        listed = document(session, url).get("keys")
+    found = [key for key in map(_key, listed if isinstance(listed, list) else []) if key is not None]
+    if not found:
+        raise Away("the provider's keys can't be read")
+    return found
+
+
+def _key(data: Any) -> Key | None:
+    """A public key; None for what is none (RFC 7517, 5)."""
+    try:
+        key = JWKRegistry.import_key(data)
+        return None if key.key_type == "oct" else key
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _cached(url: str, ask: Callable[[], T]) -> T:
+    until, kept = _cache.get(url, (0.0, None))
+    if time.monotonic() < until:
+        return kept  # type: ignore[no-any-return]
+    fresh = ask()
+    _cache[url] = (time.monotonic() + CACHE_SECONDS, fresh)
+    return fresh

@@ -107,7 +107,7 @@ def respond(answer: Out | Response | None) -> Response:
         made = render_template(f"{answer.page}.html", **answer.model_dump(mode="json"))
         response = Response(made, answer.http_status, mimetype="text/html")
     else:
-        response = Response(answer.encoded(), answer.http_status, mimetype=JSON)
+        response = Response(answer.encoded(), answer.http_status, mimetype=answer.media_type)
     answer.finish(response)
     if answer.private:
         response.headers["Cache-Control"] = "no-store"

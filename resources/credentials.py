@@ -12,9 +12,9 @@ from flask import Response, current_app, g, request
 from flask_jwt_extended import get_csrf_token, set_access_cookies, set_refresh_cookies, unset_jwt_cookies
 
 import config
-from domain import clock, limits, revocation, sessions
+from domain import clock, limits, metrics, revocation, sessions
 from domain.caller import Caller, Client
-from domain.errors import CsrfFailed, TokenInvalid, TokenMissing
+from domain.errors import CsrfFailed, NotFound, TokenInvalid, TokenMissing
 from resources import limiter, tokens
 from resources.tokens import Kind, Pair
 
@@ -41,6 +41,7 @@ def by_cookie() -> bool:
     return bool(g.get("via") == "cookie")
 
 
+@metrics.token_check
 def signed_in(*, note: bool = True) -> Caller:
     """The caller by their access token; `TokenMissing`, `TokenInvalid`, `TokenExpired`, `TokenRevoked`, `SessionExpired`."""
     claims = _claims("access")
@@ -67,6 +68,18 @@ def leaving(*, cookies: bool = True) -> Caller:
         claims = tokens.verify(presented.token, "refresh")
     _check_csrf(presented, claims)
     return _caller(claims)
+
+
+def scraping() -> None:
+    """Prometheus, by METRICS_TOKEN. Without one there is nothing to scrape but in development: `NotFound`, `TokenMissing`, `TokenInvalid`."""
+    token = config.settings.METRICS_TOKEN
+    if not token and config.settings.APP_ENV != "development":
+        raise NotFound
+    scheme, _, given = request.headers.get("Authorization", "").strip(" ").partition(" ")
+    if token and not scheme:
+        raise TokenMissing
+    if token and not (scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" ").encode("utf-8", "surrogatepass"), token.encode())):
+        raise TokenInvalid
 
 
 def put(response: Response, pair: Pair, device_token: str | None) -> None:

@@ -9,7 +9,7 @@ from flask import Flask, Response, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 import config
-from domain import errors
+from domain import errors, metrics
 from domain.errors import Refused
 
 STATUS: dict[type[Refused], int] = {
@@ -66,6 +66,7 @@ def codes() -> dict[int, list[str]]:
 
 
 def _refused(refusal: Refused) -> Response:
+    metrics.refusal(refusal)
     more: dict[str, Any] = {}
     if refusal.detail:
         more["detail"] = refusal.detail

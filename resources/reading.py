@@ -1,32 +1,36 @@
 """From the bytes of a request to a Body: one parser, one verdict on both databases, one fault per field."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from flask import request
 from pydantic import ValidationError
+from werkzeug.exceptions import BadRequest
 
 from domain.errors import Fault, ValidationFailed
 from resources.problems import MalformedJson, UnsupportedMediaType
 from resources.shapes import FORM, JSON, MULTIPART, Body
 
 Shapes = tuple[type[Body], ...]
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair.
 
 
 def body(shapes: Shapes) -> Body:
     """The request's body in one of these shapes; `MalformedJson`, `UnsupportedMediaType`, `ValidationFailed`."""
     kind = request.mimetype
-    if kind in (FORM, MULTIPART) and kind in shapes[0].media_types:
-        sent = {**request.form.to_dict(), **request.files.to_dict()}
-        return _validated(_fitting(shapes, sent), sent, None)
+    if kind in (FORM, MULTIPART) and (forms := _taking(kind, shapes)):
+        sent = _form(forms[0].max_bytes)
+        return _validated(_fitting(forms, sent), sent, None)
     raw = b"" if kind in (FORM, MULTIPART) else request.get_data()
     if not raw and kind not in (FORM, MULTIPART):
         return _validated(_fitting(shapes, {}), {}, None)
-    if kind != JSON:
+    jsons = _taking(JSON, shapes)
+    if kind != JSON or not jsons:
         raise UnsupportedMediaType
-    data = _parsed(raw)
-    return _validated(_fitting(shapes, data), data, raw)
+    data = parsed(raw)
+    return _validated(_fitting(jsons, data), data, raw)
 
 
 def no_body(*, form: bool) -> None:
@@ -37,6 +41,26 @@ def no_body(*, form: bool) -> None:
 
 class _Nothing(Body):
     pass
+
+
+def _taking(kind: str, shapes: Shapes) -> Shapes:
+    return tuple(shape for shape in shapes if kind in shape.media_types)
+
+
+def _form(max_bytes: int) -> dict[str, Any]:
+    """The fields and files of a form. Werkzeug alone would take half a form, or a broken one, for an empty one."""
+    request.max_content_length = max_bytes
+    parser = request.make_form_data_parser()
+    parser.silent = False
+    try:
+        _, form, files = parser.parse_from_environ(request.environ)
+    except ValueError:
+        raise BadRequest from None
+    sent = [*form.items(multi=True), *files.items(multi=True)]
+    made = dict(sent)
+    if len(made) != len(sent):  # As in JSON: another parser might read the other one of two.
+        raise BadRequest
+    return made
 
 
 def _fitting(shapes: Shapes, data: Any) -> type[Body]:
@@ -52,7 +76,8 @@ def _distance(shape: type[Body], sent: set[str]) -> int:
     return 2 * len(sent - set(shape.model_fields)) + len(required - sent)
 
 
-def _parsed(raw: bytes) -> Any:
+def parsed(raw: bytes) -> Any:
+    """JSON as it is taken here: UTF-8, no field twice, no NaN and no Infinity; `MalformedJson`."""
     try:
         return json.loads(raw.decode(), object_pairs_hook=_without_twins, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -87,19 +112,23 @@ def _unstorable(data: Any) -> Iterator[str]:
     """The top fields that hold NUL or half a surrogate pair anywhere: PostgreSQL refuses what SQLite stores."""
     if isinstance(data, dict):
         for field, value in data.items():
-            if not _is_clean(field):
+            if not is_storable(field):
                 yield "body"
-            elif not _is_clean(value):
+            elif not is_storable(value):
                 yield field
-    elif not _is_clean(data):
+    elif not is_storable(data):
         yield "body"
 
 
-def _is_clean(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return all(_is_clean(key) and _is_clean(one) for key, one in value.items())
-    if isinstance(value, list):
-        return all(_is_clean(one) for one in value)
+def is_storable(value: Any) -> bool:
+    """Whether every database takes all the text in it. Without recursion: a body may be nested deeper than Python calls."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and UNSTORABLE.search(one):
+            return False
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
     return True

@@ -1,7 +1,7 @@
 """The table of routes: method, URLs, resource, who may call, limit. Nothing is served that does not stand here."""
 
 from domain import limits
-from resources import auth, email_confirmation, health, mfa, otp, password_reset, signup, token_refresh
+from resources import auth, email_confirmation, health, metrics, mfa, otp, password_reset, signup, token_refresh
 from resources.access import (
     Rule,
     anyone,
@@ -10,6 +10,7 @@ from resources.access import (
     perhaps_signed_in,
     recently_signed_in,
     refreshing,
+    scraping,
     signed_in,
     whoever_signed_in,
 )
@@ -49,6 +50,7 @@ TABLE: tuple[Row, ...] = (
     # Running it
     ("GET", "/healthz", health.Alive, anyone, limits.FREE),
     ("GET", "/readyz", health.Ready, anyone, limits.FREE),
+    ("GET", "/metrics", metrics.Metrics, scraping, limits.FREE),
 )
 
 ROUTES = tuple(Route(method, tuple(urls.split()), resource, rule, limit) for method, urls, resource, rule, limit in TABLE)

@@ -7,17 +7,18 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
-from domain import addresses
+from domain import addresses, limits
 
 T = TypeVar("T")
 JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 
 class Body(BaseModel):
-    """What a client sends. Unknown fields are refused; `media_types` are those that the operation takes."""
+    """What a client sends. Unknown fields are refused; `media_types` are those that it comes in, `max_bytes` as a form."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
+    max_bytes: ClassVar[int] = limits.BODY_BYTES
 
 
 class Out(BaseModel):
@@ -25,6 +26,7 @@ class Out(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     http_status: ClassVar[int] = 200
+    media_type: ClassVar[str] = JSON
     page: ClassVar[str | None] = None
     private: ClassVar[bool] = True  # Holds a token, a code or personal data: Cache-Control: no-store.
 
@@ -40,6 +42,17 @@ class Page(Out):
     """An answer that is a page for everybody, with its form."""
 
     private: ClassVar[bool] = False
+
+
+class Text(Out):
+    """An answer that is written already, and holds nothing personal."""
+
+    private: ClassVar[bool] = False
+    text: str
+
+    def encoded(self) -> str:
+        """As it stands."""
+        return self.text
 
 
 class Done(Out):

@@ -5,6 +5,7 @@ TEST_DATABASE_URI and TEST_REDIS_URL say where to make them (a server's address)
 
 import os
 import secrets
+from datetime import timedelta
 
 import pytest
 import redis
@@ -13,13 +14,18 @@ from sqlalchemy import text
 import config
 import model
 from app import create_app
-from domain import activity, cache, database, schema
+from domain import activity, cache, clock, database, schema
 from tests import databases
 from tests.mailbox import Mailbox
 from tests.serving import Server
 from tests.visitor import Visitor, in_process
 
-FAST = {"APP_ENV": "testing", "RATE_LIMIT_ENABLED": False, "CORS_ORIGINS": "https://app.example.com", "FRONTEND_URL": "https://app.example.com"}
+FAST = {
+    "APP_ENV": "testing",
+    "RATE_LIMIT_ENABLED": False,
+    "CORS_ORIGINS": "https://app.example.com",
+    "FRONTEND_URL": "https://app.example.com",
+}
 
 
 def worker_number() -> int:
@@ -89,6 +95,18 @@ def server(request, tmp_path_factory):
 def email():
     """An address that no other test uses."""
     return f"user-{secrets.token_hex(6)}@example.com"
+
+
+@pytest.fixture
+def moved_clock(monkeypatch):
+    """Move the house's clock: `moved_clock(60)` makes it a minute later than it is. The clock is the one place for time."""
+    real_now, real_epoch = clock.now, clock.epoch
+
+    def move(seconds):
+        monkeypatch.setattr(clock, "now", lambda: real_now() + timedelta(seconds=seconds))
+        monkeypatch.setattr(clock, "epoch", lambda: real_epoch() + seconds)
+
+    return move
 
 
 def empty() -> None:

@@ -1,0 +1,47 @@
+# Gatehouse. `make help` prints what there is.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix migrate bench lock env-example postman
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/run: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/run  ## Set everything up and serve on http://127.0.0.1:5000
+	$(BIN)/flask migrate up
+	$(BIN)/gunicorn 'app:create_app()' --bind 127.0.0.1:5000 --workers 1 --threads 8 --no-control-socket
+
+test: $(VENV)/dev  ## Set everything up and run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev  ## Format, lint and types
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary .
+
+fix: $(VENV)/dev  ## Format, and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+migrate: $(VENV)/run  ## Bring the database to the newest schema
+	$(BIN)/flask migrate up
+
+bench: $(VENV)/dev  ## Measure, beside the peers
+	$(PYTHON) bench/run.py
+
+lock: $(VENV)/dev  ## Pin the newest versions, with hashes
+	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
+	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
+
+env-example: $(VENV)/run  ## Write .env.example from config.py
+	$(BIN)/python -c 'import config; print(config.example(), end="")' > .env.example

@@ -1,0 +1,113 @@
+"""`flask check` tries each part, goes on after a failure, and says no secret."""
+
+import socket
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import config
+from domain import cache, checks, database, schema
+from tests import databases
+
+
+@pytest.fixture(autouse=True)
+def house(tmp_path):
+    with databases.connected(tmp_path):
+        schema.upgrade()
+        yield
+
+
+def settings(**values):
+    config.settings = config.settings.model_copy(update=values)
+
+
+def found(part):
+    """Whether a part is good, and what is said of it."""
+    return next((finding.is_good, finding.words) for finding in checks.each() if finding.part == part)
+
+
+def failed():
+    return [finding.part for finding in checks.each() if not finding.is_good]
+
+
+def test_what_is_not_configured_is_said_and_is_no_failure():
+    assert failed() == []
+    for part in ("mail", "redis", "google"):
+        assert found(part)[1].startswith("not configured")
+
+
+def test_what_is_weak_in_production_is_said():
+    settings(APP_ENV="production")
+    assert "BASE_URL is plain http" in found("configuration")[1]
+
+
+def test_an_old_schema_fails():
+    schema.downgrade()
+    assert failed() == ["schema"]
+    assert "flask migrate up" in found("schema")[1]
+
+
+def test_a_mail_server_that_is_away_fails():
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    settings(MAIL_SERVER="127.0.0.1", MAIL_PORT=port)
+    assert failed() == ["mail"]
+    assert found("mail")[1] == "connection refused"
+
+
+def test_a_redis_that_is_away_fails():
+    cache.connect(config.load(APP_ENV="testing", REDIS_URL="redis://127.0.0.1:1/0", INSTANCE_DIR=config.settings.INSTANCE_DIR))
+    try:
+        assert failed() == ["redis"]
+    finally:
+        cache.client = None
+
+
+def test_the_rest_is_tried_when_the_database_is_away_and_no_password_is_shown():
+    instance = config.settings.INSTANCE_DIR
+    database.disconnect()
+    uri = "postgresql://gatehouse:hunter2@127.0.0.1:1/none"
+    database.connect(config.load(APP_ENV="testing", SQLALCHEMY_DATABASE_URI=uri, INSTANCE_DIR=instance))
+    assert failed() == ["database", "schema"]
+    assert "hunter2" not in str(list(checks.each()))
+
+
+@pytest.mark.parametrize(
+    ("page", "finding"),
+    [
+        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t", "jwks_uri": "j"}', (True, "i")),
+        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t"}', (False, "discovery lacks jwks_uri")),
+        ("<html>", (False, "discovery does not answer (JSONDecodeError)")),
+        ("[]", (False, "discovery lacks issuer, authorization_endpoint, token_endpoint, jwks_uri")),
+    ],
+)
+def test_google_is_asked_for_its_discovery(page, finding):
+    with provider(page) as url:
+        settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL=url)
+        assert found("google") == finding
+
+
+def test_a_google_that_is_away_fails():
+    settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL="http://127.0.0.1:1/discovery")
+    assert failed() == ["google"]
+
+
+@contextmanager
+def provider(page):
+    """A server that answers everything with this page."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/discovery"
+        server.shutdown()

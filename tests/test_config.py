@@ -1,0 +1,265 @@
+"""Settings: where they come from, what is refused at the start, and the secrets that are made once."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+import config
+
+ROOT = Path(__file__).resolve().parent.parent
+GOOD = {"SECRET_KEY": "k" * 8 + "0123456789abcdefghijklmnop", "JWT_SECRET_KEY": "another one of 0123456789abcdefghij"}
+PATTERNS = (
+    "*",
+    "null",
+    "example.com",
+    "https://*.example.com",
+    r"https://.*\.example\.com",
+    "https://example.com/",
+    "https://example.com/app",
+    "https://example.com?a=b",
+    "https://someone@example.com",
+    "https://exam ple.com",
+    "https://example.com:port",
+    "https://[example.com",
+    "https://[:::1]",
+    "https://example.com:99999",
+    "https://",
+    "ftp://example.com",
+)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """`config.load` in an empty folder, with nothing set in the environment."""
+    for name in config.Settings.model_fields:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda **given: config.load(**{"INSTANCE_DIR": tmp_path / "instance"} | given)
+
+
+@pytest.fixture
+def production(load):
+    """The same in production, with all that it needs."""
+    return lambda **given: load(**{"APP_ENV": "production", **GOOD, "FERNET_KEY": Fernet.generate_key().decode()} | given)
+
+
+def refused(start, **given):
+    """The lines of the refusal to start."""
+    with pytest.raises(config.Refusal) as refusal:
+        start(**given)
+    assert all(line in str(refusal.value) for line in refusal.value.lines)
+    return refusal.value.lines
+
+
+def test_the_example_is_what_the_settings_say():
+    assert (ROOT / ".env.example").read_text() == config.example(), "run `make env-example`"
+
+
+def test_the_example_names_every_setting_and_sets_none():
+    lines = config.example().splitlines()
+    assert [name for name in config.Settings.model_fields if not any(line.startswith(f"# {name}=") for line in lines)] == []
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_with_nothing_set_it_is_a_development_server_on_sqlite(load, tmp_path):
+    settings = load()
+    assert settings.APP_ENV == "development"
+    assert f"sqlite:///{tmp_path / 'instance' / 'gatehouse.db'}" == settings.SQLALCHEMY_DATABASE_URI
+    assert tmp_path / "instance" / "app.log" == settings.LOG_FILE
+    assert settings.JWT_ISSUER == settings.BASE_URL
+    assert settings.JOBS_IN_PROCESS
+    assert (settings.REDIS_URL, settings.MAIL_SERVER, settings.cors_origins) == ("", "", [])
+
+
+def test_an_argument_beats_the_environment_beats_dotenv_beats_yaml_beats_the_default(load, tmp_path, monkeypatch):
+    assert load().BCRYPT_ROUNDS == 12
+    (tmp_path / ".env").write_text("APP_ENV=testing\n")
+    assert load().BCRYPT_ROUNDS == 4
+    (tmp_path / ".env").write_text("APP_ENV=testing\nBCRYPT_ROUNDS=5\n")
+    assert load().BCRYPT_ROUNDS == 5
+    monkeypatch.setenv("BCRYPT_ROUNDS", "6")
+    assert load().BCRYPT_ROUNDS == 6
+    assert load(BCRYPT_ROUNDS=7).BCRYPT_ROUNDS == 7
+
+
+def test_the_yaml_page_is_that_of_whoever_names_the_environment_first(load, tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("APP_ENV=testing\n")
+    monkeypatch.setenv("APP_ENV", "development")
+    assert (load().APP_ENV, load().BCRYPT_ROUNDS) == ("development", 12)
+    assert (load(APP_ENV="testing").APP_ENV, load(APP_ENV="testing").BCRYPT_ROUNDS) == ("testing", 4)
+
+
+def test_an_empty_setting_is_an_unset_one(load, monkeypatch):
+    for name in ("BCRYPT_ROUNDS", "FORCE_HTTPS", "LOG_FILE", "SECRET_KEY", "APP_ENV"):
+        monkeypatch.setenv(name, "")
+    settings = load()
+    assert (settings.BCRYPT_ROUNDS, settings.FORCE_HTTPS, settings.APP_ENV) == (12, False, "development")
+    assert len(settings.SECRET_KEY) > 32
+
+
+@pytest.mark.parametrize(
+    ("canonical", "other", "given", "meant"),
+    [
+        ("SQLALCHEMY_DATABASE_URI", "DATABASE_URI", "sqlite:///other.db", "sqlite:///canonical.db"),
+        ("GOOGLE_DISCOVERY_URL", "SERVER_METADATA_URL", "https://other.example/", "https://canonical.example/"),
+    ],
+)
+class TestOtherNames:
+    """Names of earlier systems, read where the canonical one is not set."""
+
+    def test_one_is_read_where_the_canonical_one_is_not_set(self, load, monkeypatch, canonical, other, given, meant):
+        monkeypatch.setenv(other, given)
+        assert getattr(load(), canonical) == given
+        monkeypatch.setenv(canonical, "")
+        assert getattr(load(), canonical) == given
+
+    def test_the_canonical_one_wins_wherever_it_stands(self, load, tmp_path, monkeypatch, canonical, other, given, meant):
+        monkeypatch.setenv(other, given)
+        (tmp_path / ".env").write_text(f"{canonical}={meant}\n")
+        assert getattr(load(), canonical) == meant
+        (tmp_path / ".env").write_text("")
+        monkeypatch.setenv(canonical, meant)
+        assert getattr(load(), canonical) == meant
+        assert getattr(load(**{canonical: given}), canonical) == given
+
+
+def test_redis_is_found_by_host_and_port_where_its_url_is_not_set(load, monkeypatch):
+    monkeypatch.setenv("REDIS_HOST", "cache.example")
+    assert load().REDIS_URL == "redis://cache.example:6379/0"
+    monkeypatch.setenv("REDIS_PORT", "6380")
+    assert load().REDIS_URL == "redis://cache.example:6380/0"
+    monkeypatch.setenv("REDIS_URL", "redis://canonical.example/3")
+    assert load().REDIS_URL == "redis://canonical.example/3"
+
+
+@pytest.mark.parametrize(
+    ("given", "driver"),
+    [
+        ("postgres://db.example/gatehouse", "postgresql+psycopg://"),
+        ("postgresql://db.example/gatehouse", "postgresql+psycopg://"),
+        ("mysql://db.example/gatehouse", "mysql+pymysql://"),
+        ("mariadb://db.example/gatehouse", "mariadb+pymysql://"),
+        ("postgresql+psycopg://db.example/gatehouse", "postgresql+psycopg://"),
+    ],
+)
+def test_a_database_is_reached_by_the_driver_that_is_there(load, given, driver):
+    assert f"{driver}db.example/gatehouse" == load(SQLALCHEMY_DATABASE_URI=given).SQLALCHEMY_DATABASE_URI
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_an_origin_that_is_none_or_a_pattern_is_refused(production, environment, pattern):
+    lines = refused(production, APP_ENV=environment, CORS_ORIGINS=f"https://app.example.com, {pattern}")
+    assert len(lines) == 1
+    assert lines[0].startswith("CORS_ORIGINS")
+
+
+def test_exact_origins_are_taken(production):
+    origins = ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"]
+    assert production(CORS_ORIGINS=" , ".join(origins)).cors_origins == origins
+
+
+def test_production_starts_with_all_that_it_needs(production, tmp_path):
+    settings = production()
+    assert (settings.APP_ENV, settings.JOBS_IN_PROCESS, settings.LOG_FORMAT) == ("production", False, "json")
+    assert not (tmp_path / "instance" / "secrets.json").exists()
+
+
+def test_production_names_every_fault_at_once(load):
+    lines = refused(
+        load,
+        APP_ENV="production",
+        SECRET_KEY="change-me",
+        JWT_SECRET_KEY=f"{GOOD['JWT_SECRET_KEY']},tooshort-1",
+        CORS_ORIGINS="*",
+        BASE_URL="gatehouse.example",
+        MAIL_LINKS="frontend",
+    )
+    assert sorted(line.split(" ")[0].strip(":") for line in lines) == [
+        "BASE_URL",
+        "CORS_ORIGINS",
+        "FERNET_KEY",
+        "JWT_SECRET_KEY",
+        "MAIL_LINKS",
+        "SECRET_KEY",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("faulty", "says"),
+    [
+        ("", "missing"),
+        (",", "missing"),
+        ("change-me", "sample"),
+        ("Please-Change-Me-0123456789-abcdefgh", "sample"),
+        ("a" * 64, "sample"),
+        ("31 characters: that is one less", "shorter"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SECRET_KEY"])
+def test_a_missing_short_or_sample_secret_stops_production(production, name, faulty, says):
+    lines = refused(production, **{name: faulty})
+    assert [line for line in lines if line.startswith(name) and says in line] == lines
+
+
+def test_one_secret_must_not_serve_two_purposes_in_production(production):
+    assert refused(production, JWT_SECRET_KEY=GOOD["SECRET_KEY"]) == ["SECRET_KEY and JWT_SECRET_KEY are the same"]
+
+
+def test_a_faulty_secret_is_not_shown(production):
+    for name in config.SECRET_NAMES:
+        assert "hunter2" not in "".join(refused(production, **{name: "hunter2"}))
+
+
+def test_a_fernet_key_that_is_none_is_refused_everywhere(load):
+    assert refused(load, FERNET_KEY=f"{Fernet.generate_key().decode()},{'x' * 44}") == ["FERNET_KEY: key 2 is not a Fernet key"]
+
+
+def test_secrets_are_made_once_and_only_the_owner_may_read_them(load, tmp_path):
+    first = {name: getattr(load(), name) for name in config.SECRET_NAMES}
+    kept = tmp_path / "instance" / "secrets.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert json.loads(kept.read_text()) == first
+    assert len(set(first.values())) == 3
+    assert {name: getattr(load(), name) for name in config.SECRET_NAMES} == first
+    assert first["JWT_SECRET_KEY"] == load(SECRET_KEY=GOOD["SECRET_KEY"]).JWT_SECRET_KEY
+
+
+def test_processes_that_start_at_once_agree_on_the_secrets(tmp_path):
+    program = (
+        "import sys, config; sys.stdin.read(1); settings = config.load(INSTANCE_DIR=sys.argv[1]); "
+        "print([getattr(settings, name) for name in config.SECRET_NAMES])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "instance")]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": environment}
+    starting = [subprocess.Popen(command, **pipes) for _ in range(8)]
+    for one in starting:
+        one.stdin.write("x")
+        one.stdin.flush()
+    told = {one.communicate(timeout=60)[0] for one in starting}
+    assert len(told) == 1
+    assert "[" in told.pop()
+    assert [path.name for path in (tmp_path / "instance").iterdir()] == ["secrets.json"]
+    assert stat.S_IMODE((tmp_path / "instance" / "secrets.json").stat().st_mode) == 0o600
+
+
+def test_what_is_weak_in_production_is_one_warning_each(production):
+    weak = production(BCRYPT_ROUNDS=10, MAIL_SERVER="mail.example", MAIL_USE_TLS=False)
+    words = ("BASE_URL", "REDIS_URL", "SQLite", "BCRYPT_ROUNDS", "SMTP without TLS")
+    assert [sum(word in line for line in config.warnings(weak)) for word in words] == [1] * len(words)
+    strong = production(
+        BASE_URL="https://gatehouse.example", REDIS_URL="redis://cache", DATABASE_URI="postgresql://db/x", MAIL_SERVER="mail.example"
+    )
+    assert config.warnings(strong) == []
+
+
+def test_settings_can_not_be_changed_once_they_are_in_force(load):
+    with pytest.raises(ValueError, match="frozen"):
+        load().BCRYPT_ROUNDS = 4
