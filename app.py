@@ -1,5 +1,6 @@
 """Gatehouse: create_app() wires the parts together. Nobody imports this page but the server that runs it."""
 
+import atexit
 import logging
 
 from flask import Flask
@@ -8,7 +9,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import cli
 import config
-from domain import cache, database, limits, metrics, schema
+from domain import activity, cache, database, limits, metrics, schema
+from domain.errors import Unavailable
 from jobs import schedule
 from pages import views
 from resources import base, frame, limiter, logs, problems, routes, tokens
@@ -19,8 +21,7 @@ CORS_EXPOSED = ["Retry-After", "WWW-Authenticate", "X-Request-ID", "X-RateLimit-
 
 def create_app(**given: object) -> Flask:
     """A ready app. `given` overrides settings. Refuses to start on a configuration that can't be served with."""
-    settings = config.load(**given)
-    database.connect(settings)
+    settings = _load(given)
     cache.connect(settings)
     metrics.connect(settings)
     app = Flask("gatehouse", root_path=str(config.HERE), template_folder="pages/templates", static_folder=None)
@@ -52,10 +53,33 @@ def create_app(**given: object) -> Flask:
     return app
 
 
+def _load(given: dict[str, object]) -> config.Settings:
+    """The settings, and a database to go with them; in production every reason not to start is told at once."""
+    faults, settings = [], None
+    try:
+        settings = config.load(**given)
+    except config.Refusal as refusal:
+        faults, settings = refusal.lines, refusal.loaded
+    if settings is not None:
+        database.connect(settings)
+        if settings.APP_ENV == "production" and cli.is_serving() and _schema_is_old():
+            faults = [*faults, "The database has an old schema: run `flask migrate up`"]
+    if faults or settings is None:
+        cli.refuse(config.Refusal(faults))
+    return settings
+
+
+def _schema_is_old() -> bool:
+    """Whether the tables are known to lack a revision. A database that is away now is `/readyz`'s business."""
+    try:
+        return not schema.is_current()
+    except Unavailable:
+        return False
+
+
 def _serve(settings: config.Settings) -> None:
-    """What only a process that answers requests does: refuse an old schema in production, run the jobs if it shall."""
-    if settings.APP_ENV == "production" and not schema.is_current():
-        raise config.Refusal(["the database has an old schema; run `flask migrate up`"])
+    """What only a process that answers requests does: write activity on its way out, and run the jobs if it shall."""
+    atexit.register(activity.try_flush)
     if settings.JOBS_IN_PROCESS:
         schedule.start()
 

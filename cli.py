@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 from flask import Flask
@@ -11,6 +12,7 @@ from flask.cli import ScriptInfo
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
+import config
 from domain import accounts, addresses, checks, keys, mail, password_reset, runs, schema, sessions
 from domain.errors import Fault, Refused, ValidationFailed
 from jobs import schedule
@@ -31,6 +33,13 @@ def is_serving() -> bool:
         return False
     reloads = context.params.get("reload")
     return is_running_from_reloader() or not (get_debug_flag() if reloads is None else reloads)
+
+
+def refuse(refusal: config.Refusal) -> NoReturn:
+    """Say why nothing starts: a command in plain words; to a server that loads the app, as what it takes for a failure."""
+    if click.get_current_context(silent=True) is None:
+        raise refusal
+    raise SystemExit(str(refusal))
 
 
 @contextmanager

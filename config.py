@@ -30,9 +30,10 @@ SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "FERNET_KEY")
 class Refusal(Exception):
     """The configuration can't be served with; each line says why and names the setting."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], loaded: "Settings | None" = None) -> None:
         super().__init__("Gatehouse does not start:\n" + "\n".join(f"  - {line}" for line in lines))
         self.lines = lines
+        self.loaded = loaded
 
 
 def _set(default: Any, meaning: str, **more: Any) -> Any:
@@ -184,10 +185,10 @@ def load(**given: Any) -> Settings:
     """
     global settings
     loaded = Settings(**given)
+    loaded.INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
     faults = _faults(loaded)
     if faults:
-        raise Refusal(faults)
-    loaded.INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
+        raise Refusal(faults, loaded)
     missing = {name: value for name, value in _kept_secrets(loaded).items() if not getattr(loaded, name)}
     settings = loaded.model_copy(update=missing)
     return settings

@@ -86,7 +86,7 @@ class User(Base):
     bio: Mapped[str | None] = mapped_column(Text)
     locale: Mapped[str | None] = mapped_column(String(35))
     timezone: Mapped[str | None] = mapped_column(String(64))
-    extra: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON)
+    extra: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON(none_as_null=True))
     picture: Mapped[str | None] = mapped_column(String(80))  # A file's name in uploads/profile_pictures.
     mfa_enabled: Mapped[bool]
     created_at: Mapped[datetime]

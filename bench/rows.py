@@ -46,7 +46,6 @@ def fill_fastapi_users(database: str, accounts: int) -> None:
 
 def _copy(db: psycopg.Connection, table: str, seed: str, changes: str, **numbers: int) -> None:
     statement = COPIES.format(table=table, seed=seed, changes=changes)
-    db.execute("SET LOCAL session_replication_role = replica")  # The owners are there; asking for each row would take a minute.
     db.execute(statement, {"seed": SEED, **numbers})  # type: ignore[arg-type]
 
 

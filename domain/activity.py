@@ -5,9 +5,10 @@ end, where the unwritten time would decide, it is written at once.
 """
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 import config
 from domain import clock
@@ -49,6 +50,12 @@ def flush(*, dry_run: bool = False) -> int:
     return len(batch)
 
 
+def try_flush() -> None:
+    """Write what was gathered, if the database answers; else it waits for the next time, or is lost with the process."""
+    with suppress(Refused):
+        flush()
+
+
 def forget() -> None:
     """Drop what was gathered, unwritten: for a process that is about to serve another database."""
     global _timer
@@ -60,14 +67,10 @@ def forget() -> None:
 
 
 def _write(batch: dict[str, int]) -> None:
+    later = update(Session).where(Session.id == bindparam("one"), Session.ended_at.is_(None), Session.last_seen_at < bindparam("at"))
+    times = [{"one": session_id, "at": datetime.fromtimestamp(at, UTC)} for session_id, at in sorted(batch.items())]
     with transaction() as db:
-        for session_id, at in sorted(batch.items()):
-            moment = datetime.fromtimestamp(at, UTC)
-            db.execute(
-                update(Session)
-                .where(Session.id == session_id, Session.ended_at.is_(None), Session.last_seen_at < moment)
-                .values(last_seen_at=moment)
-            )
+        db.connection().execute(later.values(last_seen_at=bindparam("at")), times)
 
 
 def _set_timer(seconds: int) -> None:
@@ -82,9 +85,7 @@ def _set_timer(seconds: int) -> None:
 def _flush_and_rest() -> None:
     global _timer
     try:
-        flush()
-    except Refused:
-        pass  # The database is away; the batch is still there.
+        try_flush()
     finally:
         with _lock:
             _timer = None

@@ -4,6 +4,7 @@ An act is one transaction, opened by the public function that promises it; helpe
 a transaction takes the only write lock at once (BEGIN IMMEDIATE), so do slow work, such as hashing, before it.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,15 @@ def connect(settings: Settings) -> None:
         event.listen(engine, "checkout", _ping)
         event.listen(engine, "checkin", _remember)
     _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _part_from_parent() -> None:
+    """A forked worker makes connections of its own: two processes on one would read each other's answers."""
+    if "engine" in globals():
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_part_from_parent)
 
 
 def disconnect() -> None:

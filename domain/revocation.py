@@ -99,6 +99,12 @@ def read(session_id: str) -> State | None:
     return State(row[0], row[1], int(row[2].timestamp()), int(row[3].timestamp()), expires, row[5])
 
 
+def state_of(session: Session) -> State:
+    """The state of a row that was just written."""
+    seconds = [int(moment.timestamp()) if moment else 0 for moment in (session.authenticated_at, session.last_seen_at, session.expires_at)]
+    return State(session.user_id, session.floor, *seconds, session.end_reason)
+
+
 def end(session_ids: list[str], reason: str = REVOKED) -> None:
     """Tell Redis that these sessions are over. Called inside the transaction that ends them, before its commit:
     where Redis is configured and can't be told, `Unavailable`, and nothing has happened.

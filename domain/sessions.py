@@ -6,18 +6,18 @@ successor is the same for everybody who asks, so a lost answer costs nothing, an
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Executable, case, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Executable, delete, func, select, update
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import activity, clock, devices, metrics, revocation
+from domain import activity, clock, devices, lifetimes, metrics, revocation
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import SessionExpired, TokenRevoked
-from model import Device, Session, User, UtcTime
+from model import Device, Session, User
 
 REVOKED, EXPIRED = "revoked", "expired"
 
@@ -56,7 +56,7 @@ def open(db: Database, user: User, amr: Sequence[str], client: Client, device: D
         rotated_at=now,
         last_seen_at=now,
         expires_at=now + timedelta(seconds=lasting) if lasting else None,
-        tokens_expire_at=now + timedelta(seconds=_longest_token()),
+        tokens_expire_at=now + lifetimes.of_tokens(),
     )
     db.add(session)
     db.flush()
@@ -67,11 +67,11 @@ def open(db: Database, user: User, amr: Sequence[str], client: Client, device: D
 
 def check(session_id: str, generation: int, state: revocation.State | None, *, note: bool = True) -> None:
     """Refuse a token whose session is over: `TokenRevoked` or `SessionExpired`. A use is activity, unless `note` is off."""
-    if state is not None and _looks_idle(session_id, state):
+    if state is not None and lifetimes.looks_idle(session_id, state):
         state = revocation.read(session_id)
     if state is None or state.ended == REVOKED or generation < state.floor:
         raise TokenRevoked
-    if state.ended or _is_over(session_id, state):
+    if state.ended or lifetimes.is_over(session_id, state):
         raise SessionExpired
     if note:
         activity.note(session_id, state.last_seen)
@@ -111,14 +111,14 @@ def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
                 (Session.stepped_at, now),
                 (Session.rotated_at, now),
                 (Session.last_seen_at, now),
-                (Session.tokens_expire_at, _tokens_end(now)),
+                (Session.tokens_expire_at, lifetimes.tokens_end(now)),
                 (Session.amr, " ".join(amr)),
             )
         )
         if not changed(db, step):
             raise TokenRevoked
         session, user = _load(db, caller.session_id)
-        revocation.replace(session.id, _state(session))
+        revocation.replace(session.id, revocation.state_of(session))
     return Grant(session, user, session.generation)
 
 
@@ -142,8 +142,8 @@ def end_all() -> int:
 def end_idle(*, dry_run: bool = False) -> int:
     """Write down which sessions have run out, idle or absolute; use refuses them already. How many."""
     with transaction() as db:
-        over = list(db.scalars(select(Session.id).where(Session.ended_at.is_(None), _has_run_out())))
-        return len(over) if dry_run else _end(db, over, EXPIRED, _has_run_out())
+        over = list(db.scalars(select(Session.id).where(Session.ended_at.is_(None), lifetimes.over())))
+        return len(over) if dry_run else _end(db, over, EXPIRED, lifetimes.over())
 
 
 def purge(*, dry_run: bool = False) -> int:
@@ -167,26 +167,17 @@ def add_amr(db: Database, session_id: str, *words: str) -> None:
     db.execute(update(Session).where(Session.id == session_id).values(amr=" ".join(dict.fromkeys([*had, *words]))))
 
 
-def user_of(session_id: str) -> User | None:
-    """The user behind a session."""
-    with reading() as db:
-        return db.scalar(select(User).join(Session, Session.user_id == User.id).where(Session.id == session_id))
+def is_open(db: Database, session_id: str) -> bool:
+    """Whether a session has not been ended, as an act sees it that holds the user's row."""
+    return db.scalar(select(Session.id).where(Session.id == session_id, Session.ended_at.is_(None))) is not None
 
 
 def _rotate(session_id: str, generation: int, now: datetime) -> Executable:
-    idle = config.settings.SESSION_IDLE_SECONDS
-    seen_here = clock.epoch() - activity.seen(session_id) <= idle
-    fresh = [Session.last_seen_at >= now - timedelta(seconds=idle + 1)] if idle and not seen_here else []
+    mine = (Session.id == session_id, Session.generation == generation, Session.ended_at.is_(None))
     return (
         update(Session)
-        .where(
-            Session.id == session_id,
-            Session.generation == generation,
-            Session.ended_at.is_(None),
-            or_(Session.expires_at.is_(None), Session.expires_at > now),
-            *fresh,
-        )
-        .values(generation=generation + 1, rotated_at=now, last_seen_at=now, tokens_expire_at=_tokens_end(now))
+        .where(*mine, *lifetimes.lasting(session_id, now))
+        .values(generation=generation + 1, rotated_at=now, last_seen_at=now, tokens_expire_at=lifetimes.tokens_end(now))
     )
 
 
@@ -194,7 +185,7 @@ def _refusal(session: Session | None, generation: int, now: datetime) -> TokenRe
     """Why a refresh token that is not the newest gets no pair; None if it gets its successor again."""
     if session is None or session.end_reason == REVOKED:
         return TokenRevoked()
-    if session.ended_at or _is_over(session.id, _state(session)):
+    if session.ended_at or lifetimes.is_over(session.id, revocation.state_of(session)):
         return SessionExpired()
     grace = timedelta(seconds=config.settings.REFRESH_GRACE_SECONDS)
     if generation < session.floor:
@@ -229,46 +220,3 @@ def _end(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *more:
         if not more:
             revocation.end(some, reason)
     return ended
-
-
-def _has_run_out() -> ColumnElement[bool]:
-    now = clock.now()
-    over = Session.expires_at <= now
-    idle = config.settings.SESSION_IDLE_SECONDS
-    return or_(over, Session.last_seen_at < now - timedelta(seconds=idle)) if idle else over
-
-
-def _looks_idle(session_id: str, state: revocation.State) -> bool:
-    """Whether the state, which may be a while old, needs to be read anew before it may decide."""
-    idle, slack = config.settings.SESSION_IDLE_SECONDS, 2 * config.settings.ACTIVITY_FLUSH_SECONDS
-    return bool(idle and clock.epoch() - max(state.last_seen, activity.seen(session_id)) > idle - slack)
-
-
-def _is_over(session_id: str, state: revocation.State) -> bool:
-    now, idle = clock.epoch(), config.settings.SESSION_IDLE_SECONDS
-    idled = bool(idle and now - max(state.last_seen, activity.seen(session_id)) > idle)
-    return idled or bool(state.expires and now >= state.expires)
-
-
-def _tokens_end(now: datetime) -> ColumnElement[datetime]:
-    """When the last token made now is over; no token outlives its session."""
-    latest = now + timedelta(seconds=_longest_token())
-    return case((Session.expires_at < latest, Session.expires_at), else_=literal(latest, UtcTime()))
-
-
-def _longest_token() -> int:
-    return max(config.settings.JWT_REFRESH_TOKEN_EXPIRES, config.settings.JWT_ACCESS_TOKEN_EXPIRES)
-
-
-def _state(session: Session) -> revocation.State:
-    def seconds(moment: datetime | None) -> int:
-        return int(moment.astimezone(UTC).timestamp()) if moment else 0
-
-    return revocation.State(
-        session.user_id,
-        session.floor,
-        seconds(session.authenticated_at),
-        seconds(session.last_seen_at),
-        seconds(session.expires_at),
-        session.end_reason,
-    )

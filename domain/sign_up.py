@@ -147,8 +147,7 @@ def _place(db: Database, attempt: SignUpAttempt, client: Client, slots: range) -
         others = _in(db, attempt.email, slots)
         free = set(slots) - {one.slot for one in others}
         attempt.slot = min(free) if free else others[-1].slot
-        if not free:
-            _replace(db, others[-1])
+        _replace(db, "" if free else others[-1].id)
         try:
             with db.begin_nested():
                 db.add(attempt)
@@ -158,9 +157,10 @@ def _place(db: Database, attempt: SignUpAttempt, client: Client, slots: range) -
     raise LinkInvalid
 
 
-def _replace(db: Database, oldest: SignUpAttempt) -> None:
-    db.execute(update(SignUpAttempt).where(SignUpAttempt.id == oldest.id).values(slot=None))
-    mail.withdraw(db, oldest.id)
+def _replace(db: Database, oldest_id: str) -> None:
+    """Empty the slot of an attempt. Done where there is none, too, so that time does not tell how many there are."""
+    db.execute(update(SignUpAttempt).where(SignUpAttempt.id == oldest_id).values(slot=None))
+    mail.withdraw(db, oldest_id)
 
 
 def _open(db: Database, email: str) -> list[SignUpAttempt]:

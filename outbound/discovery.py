@@ -65,11 +65,9 @@ def over_wire(session: requests.Session) -> requests.Session:
 def fetch(url: str) -> dict[str, Any]:
     """The description at this address, asked anew; `Away` if it can't be had or lacks what a sign-in needs."""
     with over_wire(requests.Session()) as session:
-        found = document(session, url)
-    issuer = found.get("issuer")
-    if not isinstance(issuer, str) or not 0 < len(issuer) <= 255 or not all("!" <= character <= "~" for character in issuer):
-        raise Away("discovery names no issuer")
-    lacking = [name for name in ENDPOINTS if not _is_endpoint(found.get(name), url)]
+        found = document(session, url, "discovery")
+    lacking = [] if _is_issuer(found.get("issuer")) else ["issuer"]
+    lacking += [name for name in ENDPOINTS if not _is_endpoint(found.get(name), url)]
     if lacking:
         raise Away(f"discovery lacks {', '.join(lacking)}")
     return found
@@ -88,22 +86,26 @@ def keys(about: dict[str, Any], *, anew: bool = False) -> list[Key]:
     return _cached(url, lambda: _fetch_keys(url))
 
 
-def document(session: requests.Session, url: str, **more: Any) -> dict[str, Any]:
-    """The JSON object at an address of a provider; `Away` if there is none."""
-    path = urlsplit(url).path[:80]
+def document(session: requests.Session, url: str, name: str) -> dict[str, Any]:
+    """The JSON object at an address of a provider; `Away`, which calls it by its name, if there is none."""
     try:
-        answer = session.get(url, allow_redirects=False, **more)
+        answer = session.get(url, allow_redirects=False)
         found = answer.json() if answer.status_code == 200 else None
     except (requests.RequestException, ValueError, RecursionError) as error:
-        raise Away(f"{path} does not answer ({type(error).__name__})") from None
+        raise Away(f"{name} does not answer ({type(error).__name__})") from None
     if not isinstance(found, dict):
-        raise Away(f"{path} answers {answer.status_code} without a JSON object")
+        raise Away(f"{name} answers {answer.status_code}, and no JSON object")
     return found
 
 
 def forget() -> None:
     """Ask every provider anew for its description and its keys."""
     _cache.clear()
+
+
+def _is_issuer(name: Any) -> bool:
+    """Whether it can be stored, and is compared alike by every database: visible ASCII, as an address is."""
+    return isinstance(name, str) and 0 < len(name) <= 255 and all("!" <= character <= "~" for character in name)
 
 
 def _is_endpoint(url: Any, described_at: str) -> bool:
@@ -117,7 +119,7 @@ def _is_endpoint(url: Any, described_at: str) -> bool:
 
 def _fetch_keys(url: str) -> list[Key]:
     with over_wire(requests.Session()) as session:
-        listed = document(session, url).get("keys")
+        listed = document(session, url, "jwks").get("keys")
     found = [key for key in map(_key, listed if isinstance(listed, list) else []) if key is not None]
     if not found:
         raise Away("the provider's keys can't be read")
@@ -128,9 +130,9 @@ def _key(data: Any) -> Key | None:
     """A public key; None for what is none (RFC 7517, 5)."""
     try:
         key = JWKRegistry.import_key(data)
-        return None if key.key_type == "oct" else key
     except (JoseError, ValueError, TypeError, KeyError):
         return None
+    return None if key.key_type == "oct" else key
 
 
 def _cached(url: str, ask: Callable[[], T]) -> T:

@@ -102,7 +102,7 @@ def _with_address(session: Any, about: dict[str, Any], claims: dict[str, Any]) -
     if not isinstance(about.get("userinfo_endpoint"), str):
         return claims
     try:
-        told = discovery.document(session, about["userinfo_endpoint"])
+        told = discovery.document(session, about["userinfo_endpoint"], "userinfo")
     except OAuthError:
         raise Failed("the access token can't be used") from None
     if told.get("sub") != claims.get("sub"):

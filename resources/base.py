@@ -13,7 +13,7 @@ from domain.caller import Caller
 from domain.errors import Refused
 from resources import credentials, limiter, reading
 from resources.access import Rule
-from resources.shapes import JSON, Body, Out, Page
+from resources.shapes import JSON, Body, Out, Page, Query
 
 
 class Route(NamedTuple):
@@ -33,6 +33,7 @@ class Operation(NamedTuple):
     shapes: tuple[type[Body], ...]
     needs: frozenset[str]
     answers: tuple[type[Out], ...]
+    query: type[Query] | None
 
     @property
     def page(self) -> str | None:
@@ -43,7 +44,7 @@ class Operation(NamedTuple):
 class Resource(flask_restful.Resource):  # type: ignore[misc]
     """One address. Each verb is a method: it calls the domain once and returns an `Out`, a Response, or None (204).
 
-    A method may ask for `body` (its type validates), `caller`, `client`, and the parts of the URL, by name.
+    A method may ask for `body` and `query` (their types validate), `caller`, `client`, and the parts of the URL, by name.
     """
 
     operations: ClassVar[dict[str, Operation]] = {}
@@ -56,7 +57,8 @@ class Resource(flask_restful.Resource):  # type: ignore[misc]
         caller = _authorise(operation)
         body = _parse(operation)
         operation.route.access.confirm(caller, body)
-        given = {"body": body, "caller": caller, "client": credentials.client} | parts
+        query = reading.query(operation.query) if operation.query else None
+        given = {"body": body, "query": query, "caller": caller, "client": credentials.client} | parts
         call = getattr(self, method.lower())
         answer = call(**{name: given[name]() if name == "client" else given[name] for name in operation.needs})
         return respond(answer)
@@ -156,7 +158,7 @@ def _operation(route: Route) -> Operation:
     hints = get_type_hints(call)
     answers = tuple(one for one in _members(hints.get("return")) if isinstance(one, type) and issubclass(one, Out))
     needs = frozenset(inspect.signature(call).parameters) - {"self"}
-    return Operation(route, _members(hints.get("body")), needs, answers)
+    return Operation(route, _members(hints.get("body")), needs, answers, hints.get("query"))
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

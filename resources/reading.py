@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest
 
 from domain.errors import Fault, ValidationFailed
 from resources.problems import MalformedJson, UnsupportedMediaType
-from resources.shapes import FORM, JSON, MULTIPART, Body
+from resources.shapes import FORM, JSON, MULTIPART, Body, Query
 
 Shapes = tuple[type[Body], ...]
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair.
@@ -31,6 +31,16 @@ def body(shapes: Shapes) -> Body:
         raise UnsupportedMediaType
     data = parsed(raw)
     return _validated(_fitting(jsons, data), data, raw)
+
+
+def query(shape: type[Query]) -> Query:
+    """The request's query in this shape; `ValidationFailed`. Of a name that stands there twice the first counts."""
+    sent = {name: value for name, value in request.args.items() if name in shape.model_fields}
+    _refuse_unstorable({name: value for name, value in sent.items() if name not in shape.as_sent})
+    try:
+        return shape.model_validate(sent)
+    except ValidationError as error:
+        raise _refusal(error) from None
 
 
 def no_body(*, form: bool) -> None:
@@ -97,15 +107,24 @@ def _no_constant(_: str) -> None:
 
 
 def _validated(shape: type[Body], data: Any, raw: bytes | None) -> Body:
-    unstorable = [Fault(field, "invalid_text", "Holds a character that can't be stored.") for field in _unstorable(data)]
-    if unstorable:
-        raise ValidationFailed(errors=unstorable)
+    _refuse_unstorable(data)
     try:
         return shape.model_validate(data) if raw is None else shape.model_validate_json(raw, strict=True)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_context=False, include_url=False)
-        faults = [Fault(".".join(map(str, one["loc"])) or "body", one["type"], one["msg"]) for one in found]
-        raise ValidationFailed(errors=list(dict.fromkeys(faults))) from None
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> ValidationFailed:
+    """One fault per field, without what was sent."""
+    found = error.errors(include_input=False, include_context=False, include_url=False)
+    faults = [Fault(".".join(map(str, one["loc"])) or "body", one["type"], one["msg"]) for one in found]
+    return ValidationFailed(errors=list(dict.fromkeys(faults)))
+
+
+def _refuse_unstorable(data: Any) -> None:
+    unstorable = [Fault(field, "invalid_text", "Holds a character that can't be stored.") for field in _unstorable(data)]
+    if unstorable:
+        raise ValidationFailed(errors=unstorable)
 
 
 def _unstorable(data: Any) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The table of routes: method, URLs, resource, who may call, limit. Nothing is served that does not stand here."""
 
 from domain import limits
-from resources import auth, email_confirmation, health, metrics, mfa, otp, password_reset, signup, token_refresh
+from resources import auth, email_confirmation, health, metrics, mfa, otp, password_reset, profile, signup, token_refresh
 from resources.access import (
     Rule,
     anyone,
@@ -37,6 +37,13 @@ TABLE: tuple[Row, ...] = (
     ("POST", "/api/password/reset", password_reset.ResetPassword, anyone, limits.RESET),
     ("POST", "/change-password /api/auth/change-password", password_reset.ChangePassword, signed_in, None),
     ("GET", "/password-policy", password_reset.PasswordPolicy, anyone, None),
+    # Profile
+    ("GET", "/profile", profile.Profile, signed_in, None),
+    ("PUT", "/profile", profile.Profile, signed_in, None),
+    ("PATCH", "/profile", profile.Profile, signed_in, None),
+    ("GET", "/api/auth/me", profile.Me, signed_in, None),
+    ("DELETE", "/profile/picture", profile.ProfilePicture, signed_in, None),
+    ("GET", "/uploads/profile_pictures/<name>", profile.PictureFile, anyone, limits.FREE),
     # Second factors
     ("GET", "/mfa", mfa.Mfa, signed_in, None),
     ("POST", "/mfa", mfa.Mfa, recently_signed_in, None),

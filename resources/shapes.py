@@ -21,6 +21,16 @@ class Body(BaseModel):
     max_bytes: ClassVar[int] = limits.BODY_BYTES
 
 
+class Query(BaseModel):
+    """What stands behind the question mark. Other names are let be: providers and mail tools add some of their own.
+
+    The fields of `as_sent` may hold any character: the domain judges them before anything else.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    as_sent: ClassVar[frozenset[str]] = frozenset()
+
+
 class Out(BaseModel):
     """What a client gets: JSON, or where `page` names a template and HTML is asked for, that page."""
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import config
+from domain.profiles import Profile
 from model import User
 from resources.shapes import Out
 
@@ -30,7 +31,7 @@ class UserOut(Out):
         return cls(**shown(user))
 
 
-def shown(user: User) -> dict[str, Any]:
+def shown(user: User | Profile) -> dict[str, Any]:
     """The values of `UserOut`'s fields."""
     return {
         "id": user.id,

@@ -1,6 +1,8 @@
 """The house as its plan has it, held by reading the code: who may import whom, what stands where, how large things get."""
 
 import ast
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +23,15 @@ ROOMS = {
     "authlib": ("outbound.",),
     "sqlalchemy": ("domain.", "model."),
     "alembic": ("domain.",),
+}
+# Packages that go by another name, or come with the one that is named.
+PACKAGES = {
+    "click": "flask",
+    "jwt": "flask-jwt-extended",
+    "PIL": "pillow",
+    "pydantic_core": "pydantic",
+    "werkzeug": "flask",
+    "yaml": "pyyaml",
 }
 QUESTIONS = {"select", "insert", "update", "delete", "text", "Session", "create_engine"}
 LONG_PAGES = {"config": 700, "model": 700}
@@ -186,3 +197,12 @@ def test_every_test_mirrors_a_module():
     strays = [path.name for path in mirrors if f"{path.parent.name}.{path.stem.removeprefix('test_')}" not in NAMES]
     assert mirrors
     assert strays == []
+
+
+def test_every_package_that_is_imported_is_declared():
+    lines = (ROOT / "requirements.in").read_text().splitlines()
+    declared = {re.split(r"[\[<>=~!;# ]", line, maxsplit=1)[0].lower() for line in lines}
+    packages = (
+        {_folder(name) for module in MODULES for name in _imports(module)} - {_folder(name) for name in NAMES} - sys.stdlib_module_names
+    )
+    assert sorted(name for name in packages if PACKAGES.get(name, name.replace("_", "-")) not in declared) == []

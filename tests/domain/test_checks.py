@@ -77,10 +77,15 @@ def test_the_rest_is_tried_when_the_database_is_away_and_no_password_is_shown():
 @pytest.mark.parametrize(
     ("page", "finding"),
     [
-        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t", "jwks_uri": "j"}', (True, "i")),
-        ('{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "t"}', (False, "discovery lacks jwks_uri")),
+        ('{"issuer": "i", "authorization_endpoint": "http://a", "token_endpoint": "http://t", "jwks_uri": "http://j"}', (True, "i")),
+        ('{"issuer": "i", "authorization_endpoint": "http://a", "token_endpoint": "http://t"}', (False, "discovery lacks jwks_uri")),
+        (
+            '{"issuer": "i", "authorization_endpoint": "a", "token_endpoint": "file:///t", "jwks_uri": "http://j"}',
+            (False, "discovery lacks authorization_endpoint, token_endpoint"),
+        ),
         ("<html>", (False, "discovery does not answer (JSONDecodeError)")),
-        ("[]", (False, "discovery lacks issuer, authorization_endpoint, token_endpoint, jwks_uri")),
+        ("{}", (False, "discovery lacks issuer, authorization_endpoint, token_endpoint, jwks_uri")),
+        ("[]", (False, "discovery answers 200, and no JSON object")),
     ],
 )
 def test_google_is_asked_for_its_discovery(page, finding):
