@@ -4,7 +4,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
-from domain import addresses, budgets, clock, passwords, sessions, tickets
+from domain import addresses, budgets, clock, devices, passwords, sessions, tickets
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import EmailTaken, NotFound
 from model import User
@@ -15,6 +15,12 @@ ACTIVE, INACTIVE = "active", "inactive"
 def find(db: Database, email: str) -> User | None:
     """The account of an address in its canonical form."""
     return db.scalar(select(User).where(User.email == email))
+
+
+def hold(db: Database, user_id: str) -> User | None:
+    """The account as it is now, held to the end of the act: who lets somebody in and who ends what runs wait for each other."""
+    mine = select(User).where(User.id == user_id).with_for_update(key_share=True)
+    return db.scalar(mine.execution_options(populate_existing=True))
 
 
 def look_up(identifier: str) -> User | None:
@@ -72,10 +78,11 @@ def deactivate(email: str) -> None:
     """Take the right to sign in away, and end at once whatever is running or pending; `NotFound`."""
     with transaction() as db:
         user = find(db, addresses.canonical(email))
-        if user is None:
+        if user is None or hold(db, user.id) is None:
             raise NotFound
         db.execute(update(User).where(User.id == user.id).values(status=INACTIVE))
         sessions.end_of_user(db, user.id)
+        devices.forget(db, user.id)
         tickets.end_of_user(db, user)
 
 

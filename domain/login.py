@@ -74,7 +74,7 @@ def enter(user: User, amr: list[str], client: Client, device: Device | None = No
     device = device or devices.recognise(client, user.id)
     with transaction() as db:
         # The row as it is now: what was true before the password was hashed may have changed meanwhile.
-        fresh = db.get(User, user.id)
+        fresh = accounts.hold(db, user.id)
         if fresh is None or fresh.password_hash != user.password_hash:
             raise InvalidCredentials(LOOK_INTO_MAILBOX)
         if tried:
@@ -102,10 +102,10 @@ def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool =
     caller = device.id if device else budgets.STRANGER
     tried = budgets.spend("code", accounts.budget_name(user, user.email), caller)
     with transaction() as db:
+        fresh = accounts.hold(db, user.id)
         right = factors.accept(db, user, method, code, pending.id)
         if right:
             budgets.clear(db, tried)
-            fresh = db.get(User, user.id)
             if fresh is None or fresh.status != accounts.ACTIVE or not tickets.take_pending(db, pending):
                 raise MfaTicketExpired
             amr = [*pending.amr.split(), factors.AMR[method], MFA]

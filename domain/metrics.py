@@ -15,7 +15,7 @@ from functools import wraps
 from itertools import count
 from pathlib import Path
 from time import perf_counter
-from typing import IO, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
@@ -50,11 +50,11 @@ class Counts(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where a process counts: its number, kept by the lock on the open file, which ends with the process."""
+    """Where a process counts: its number, kept by a lock on an open file, which ends with the process."""
 
     pid: int
     number: int
-    lock: IO[bytes]
+    lock: int
 
 
 def connect(settings: Settings) -> None:
@@ -62,7 +62,7 @@ def connect(settings: Settings) -> None:
     global _counts, _folder, _place
     if _place is not None:
         values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
-        _place.lock.close()
+        os.close(_place.lock)
         _place = None
     _folder = settings.INSTANCE_DIR / "metrics"
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # The library has no other way to be told.
@@ -195,18 +195,18 @@ def _number() -> int:
     if _place is None or _place.pid != os.getpid():
         assert _folder is not None
         if _place is not None:
-            _place.lock.close()  # The process it belongs to holds on to it.
+            os.close(_place.lock)  # The process it belongs to holds on to it.
         _place = _take_place(_folder)
     return _place.number
 
 
 def _take_place(folder: Path) -> _Place:
     for number in count():
-        lock = (folder / f"{number}.lock").open("ab")
+        lock = os.open(folder / f"{number}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            os.close(lock)
             continue
         for kind in ("counter", "histogram"):
             _prepare(folder / f"{kind}_{number}.db")

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Database
 from domain import accounts, budgets, clock, devices, factors, login, mail, secrets, sessions, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
-from domain.errors import Fault, MfaInvalidCode, MfaNotStarted, NotFound, ValidationFailed
+from domain.errors import Fault, MfaInvalidCode, MfaNotStarted, NotFound, TokenRevoked, ValidationFailed
 from model import Factor, PendingLogin, RecoveryCode, User
 
 
@@ -129,10 +129,13 @@ def _factor(user: User, kind: str, name: str, secret: bytes | None = None) -> Fa
 
 
 def _hold(db: Database, caller: Caller) -> User:
-    """The caller's row, held to the end of the act, so that two changes of one user's factors go one by one."""
-    user = db.scalar(select(User).where(User.id == caller.user_id).with_for_update())
-    if user is None:
-        raise NotFound
+    """The caller's row, held to the end of the act, so that two changes of one user's factors go one by one.
+
+    `TokenRevoked` if the session was ended after the request was let in, as by a reset.
+    """
+    user = accounts.hold(db, caller.user_id)
+    if user is None or not sessions.is_open(db, caller.session_id):
+        raise TokenRevoked
     return user
 
 

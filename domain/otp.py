@@ -1,7 +1,7 @@
 """Six-digit codes by mail: to sign in without a password, as the second step of a sign-in, and for step-up."""
 
 import config
-from domain import accounts, budgets, factors, login, mail, metrics, secrets, tickets, totp
+from domain import accounts, budgets, factors, login, mail, metrics, secrets, social, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
 from domain.errors import Fault, MfaInvalidCode, MfaTicketExpired, ValidationFailed
@@ -60,6 +60,15 @@ def sign_in(token: str, code: str, client: Client) -> Grant | Pending:
     if user is None:
         raise MfaInvalidCode
     return login.enter(user, [login.MAILED_CODE], client, tried=tried)
+
+
+def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool = False) -> Grant | Pending:
+    """Give the code that a pending sign-in waits for, whichever its stage: `social.prove` or `login.finish`."""
+    with reading() as db:
+        pending = tickets.find_pending(db, ticket)
+    if pending is not None and pending.stage == social.EMAIL_PROVEN:
+        return social.prove(ticket, method, code, client)
+    return login.finish(ticket, method, code, client, trust=trust)
 
 
 def _refuse_unless_mailed(method: str, enrolled: list[str]) -> None:

@@ -11,7 +11,7 @@ import config
 from domain import accounts, budgets, clock, devices, login, mail, passwords, sessions, sign_up, tickets
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
-from domain.errors import NotFound, ValidationFailed
+from domain.errors import NotFound, TokenRevoked, ValidationFailed
 from model import User
 
 
@@ -47,6 +47,7 @@ def reset(token: str, password: str, client: Client) -> None:
         sign_up.lock(db, email)
         tickets.take_link(db, tickets.RESET, token)
         user = accounts.find(db, email) or sign_up.make_account(db, email, None, sign_up.newest(db, email))
+        accounts.hold(db, user.id)
         sign_up.end_attempts(db, email)
         sessions.end_of_user(db, user.id)
         devices.forget(db, user.id)
@@ -57,9 +58,12 @@ def reset(token: str, password: str, client: Client) -> None:
 def change(caller: Caller, new: str, current: str | None, client: Client) -> None:
     """Change the password in a running session, or set a first one; the other sessions end.
 
+    The current one stands for a recent sign-in on an account without a factor. `ReauthenticationRequired`,
     `InvalidCredentials` if the current one is wrong, `WeakPassword`.
     """
     user = accounts.get(caller.user_id)
+    if user.mfa_enabled or user.password_hash is None:
+        login.require_recent(caller)
     if user.password_hash is not None:
         if current is None:
             raise ValidationFailed(errors=[login.MISSING_CURRENT_PASSWORD])
@@ -67,6 +71,9 @@ def change(caller: Caller, new: str, current: str | None, client: Client) -> Non
     passwords.check(new)
     hashed = passwords.hash(new)
     with transaction() as db:
+        held = accounts.hold(db, user.id)
+        if held is None or held.password_hash != user.password_hash or not sessions.is_open(db, caller.session_id):
+            raise TokenRevoked  # A reset or another change was faster, and has ended this session.
         sessions.end_of_user(db, user.id, but=caller.session_id)
         devices.distrust(db, user.id)
         _set(db, user, hashed, client)

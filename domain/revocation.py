@@ -101,8 +101,9 @@ def read(session_id: str) -> State | None:
 
 def state_of(session: Session) -> State:
     """The state of a row that was just written."""
-    seconds = [int(moment.timestamp()) if moment else 0 for moment in (session.authenticated_at, session.last_seen_at, session.expires_at)]
-    return State(session.user_id, session.floor, *seconds, session.end_reason)
+    authenticated, last_seen = (int(moment.timestamp()) for moment in (session.authenticated_at, session.last_seen_at))
+    expires = int(session.expires_at.timestamp()) if session.expires_at else 0
+    return State(session.user_id, session.floor, authenticated, last_seen, expires, session.end_reason)
 
 
 def end(session_ids: list[str], reason: str = REVOKED) -> None:

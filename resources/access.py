@@ -53,4 +53,4 @@ recently_signed_in = Rule("recently_signed_in", credentials.signed_in, _recently
 leaving_by_header = Rule("leaving_by_header", partial(credentials.leaving, cookies=False), security=({"bearer": []}, {"refresh": []}))
 scraping = Rule("scraping", credentials.scraping, security=({"metrics": []},))
 refreshing = Rule("refreshing", credentials.refreshing, security=({"refresh": []}, {"refreshCookie": []}))
-leaving = Rule("leaving", credentials.leaving, security=({"bearer": []}, {"refresh": []}, {"cookie": []}))
+leaving = Rule("leaving", credentials.leaving, security=({"bearer": []}, {"refresh": []}, {"cookie": []}, {"refreshCookie": []}))

@@ -1,5 +1,7 @@
 """Sign in, sign out, and prove again that it is you."""
 
+from typing import Literal
+
 from flask import Response
 
 from domain import accounts, login, sessions
@@ -7,7 +9,7 @@ from domain.caller import Caller, Client
 from resources import credentials, sign_in
 from resources.base import Resource
 from resources.shapes import Body, Code, Done, Email, Given, Out, Password, Token, Username
-from resources.sign_in import PendingOut, TokensOut
+from resources.sign_in import PendingOut, Tokens
 from resources.users import UserOut
 
 
@@ -32,22 +34,24 @@ class LoginByUsername(Body):
 class SignedOut(Done):
     """The session is over, everywhere."""
 
-    status: str = "signed_out"
+    status: Literal["signed_out"] = "signed_out"
 
     def finish(self, response: Response) -> None:
         """Clear the cookies."""
         credentials.take_away(response)
 
 
-class Status(Out):
-    """Whether somebody is signed in, and who."""
+class Somebody(Out):
+    """Who is signed in."""
 
-    authenticated: bool
-    user: UserOut | None = None
+    authenticated: Literal[True] = True
+    user: UserOut
 
-    def encoded(self) -> str:
-        """Without `user` where nobody is."""
-        return self.model_dump_json(exclude=None if self.user else {"user"})
+
+class Nobody(Out):
+    """Nobody is signed in."""
+
+    authenticated: Literal[False] = False
 
 
 class ByPassword(Body):
@@ -66,7 +70,7 @@ class ByFactor(Body):
 class Login(Resource):
     """Trade a name and a password for a session, or for a ticket to the next step."""
 
-    def post(self, body: LoginByEmail | LoginByUsername, client: Client) -> TokensOut | PendingOut:
+    def post(self, body: LoginByEmail | LoginByUsername, client: Client) -> Tokens | PendingOut:
         """Sign in."""
         identifier = body.email if isinstance(body, LoginByEmail) else body.username
         return sign_in.answer(login.begin(identifier, body.password.get_secret_value(), client), cookies=body.cookies)
@@ -88,16 +92,16 @@ class Logout(Resource):
 class AuthStatus(Resource):
     """Is anybody signed in? Never refused, never counted, and no activity of the session."""
 
-    def get(self, caller: Caller | None) -> Status:
+    def get(self, caller: Caller | None) -> Somebody | Nobody:
         """Say who."""
-        return Status(authenticated=True, user=UserOut.of(accounts.get(caller.user_id))) if caller else Status(authenticated=False)
+        return Somebody(user=UserOut.of(accounts.get(caller.user_id))) if caller else Nobody()
 
 
 class Reauthenticate(Resource):
     """Prove again that it is you: the same session, a new auth_time."""
 
-    def post(self, body: ByPassword | ByFactor, caller: Caller) -> TokensOut:
+    def post(self, body: ByPassword | ByFactor, caller: Caller) -> Tokens:
         """Step up, by whichever proof came."""
         if isinstance(body, ByPassword):
-            return TokensOut.of(login.reauthenticate(caller, password=body.password.get_secret_value()))
-        return TokensOut.of(login.reauthenticate(caller, method=body.method, code=body.code))
+            return sign_in.tokens_of(login.reauthenticate(caller, password=body.password.get_secret_value()))
+        return sign_in.tokens_of(login.reauthenticate(caller, method=body.method, code=body.code))

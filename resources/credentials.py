@@ -71,14 +71,17 @@ def leaving(*, cookies: bool = True) -> Caller:
 
 
 def scraping() -> None:
-    """Prometheus, by METRICS_TOKEN. Without one there is nothing to scrape but in development: `NotFound`, `TokenMissing`, `TokenInvalid`."""
+    """Prometheus, by METRICS_TOKEN. Without one only development is open: `NotFound`, `TokenMissing`, `TokenInvalid`."""
     token = config.settings.METRICS_TOKEN
-    if not token and config.settings.APP_ENV != "development":
-        raise NotFound
+    if not token:
+        if config.settings.APP_ENV != "development":
+            raise NotFound
+        return
     scheme, _, given = request.headers.get("Authorization", "").strip(" ").partition(" ")
-    if token and not scheme:
+    if not scheme:
         raise TokenMissing
-    if token and not (scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" ").encode("utf-8", "surrogatepass"), token.encode())):
+    right = hmac.compare_digest(given.strip(" ").encode("utf-8", "surrogatepass"), token.encode())
+    if scheme.lower() != "bearer" or not right:
         raise TokenInvalid
 
 

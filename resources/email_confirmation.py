@@ -1,6 +1,6 @@
 """Confirm an address: by the mail's link, or by its code."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from domain import sign_up
 from resources import base
@@ -11,7 +11,7 @@ from resources.shapes import Accepted, Body, Code, Done, Email, Page
 class Confirmed(Done):
     """The account is there."""
 
-    status: str = "confirmed"
+    status: Literal["confirmed"] = "confirmed"
     page: ClassVar[str] = "confirmed"
 
 

@@ -1,5 +1,7 @@
 """Is the server alive, and can it work?"""
 
+from typing import Literal
+
 from domain import health
 from resources.base import Resource
 from resources.shapes import Done
@@ -8,13 +10,13 @@ from resources.shapes import Done
 class AliveOut(Done):
     """The process answers."""
 
-    status: str = "alive"
+    status: Literal["alive"] = "alive"
 
 
 class ReadyOut(Done):
     """Every part that is needed is there."""
 
-    status: str = "ready"
+    status: Literal["ready"] = "ready"
 
 
 class Alive(Resource):

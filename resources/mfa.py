@@ -83,7 +83,7 @@ class FactorsOut(Out):
 class SetupOut(Out):
     """What an authenticator app needs: shown once, and of no use before the first code has come."""
 
-    status: str = "setup"
+    status: Literal["setup"] = "setup"
     secret: str
     otpauth_uri: str
     qr_code: str
@@ -97,27 +97,27 @@ class SetupOut(Out):
 class EnabledOut(Out):
     """The factor is on. Recovery codes come with the first one, this once."""
 
-    status: str = "enabled"
+    status: Literal["enabled"] = "enabled"
     recovery_codes: list[str]
 
 
 class CodesOut(Out):
     """A new set of recovery codes, shown this once."""
 
-    status: str = "created"
+    status: Literal["created"] = "created"
     recovery_codes: list[str]
 
 
 class CodeSent(Done):
     """A code is on its way."""
 
-    status: str = "code_sent"
+    status: Literal["code_sent"] = "code_sent"
 
 
 class Changed(Done):
     """The factors are as was asked."""
 
-    status: str = "changed"
+    status: Literal["renamed", "removed", "disabled"]
 
 
 class Mfa(Resource):

@@ -1,14 +1,14 @@
 """Six-digit codes: have one sent, and give one."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from domain import login, otp
+from domain import otp
 from domain.caller import Caller, Client
 from domain.errors import TokenMissing
 from resources import sign_in
 from resources.base import Resource
 from resources.shapes import Accepted, Body, Code, Email, Given, Out, Token
-from resources.sign_in import PendingOut, TokensOut
+from resources.sign_in import PendingOut, Tokens
 
 
 class SendForTicket(Body):
@@ -30,17 +30,17 @@ class SendForStepUp(Body):
     method: Code
 
 
-class CodeSent(Out):
+class OtpSent(Out):
     """What goes with the code; the same whether or not the address has an account."""
 
     http_status: ClassVar[int] = 202
-    status: str = "accepted"
+    status: Literal["accepted"] = "accepted"
     otp_token: str
     expires_in: int
 
 
 class SecondFactor(Body):
-    """The second factor of a sign-in."""
+    """The code that a sign-in waits for: its second factor, or the proof of its address."""
 
     mfa_token: Token
     method: Code
@@ -60,14 +60,14 @@ class MailedCode(Body):
 class SendOtp(Resource):
     """Have a code sent: for the next step of a sign-in, to sign in without a password, or for step-up."""
 
-    def post(self, body: SendForTicket | SendToSignIn | SendForStepUp, caller: Caller | None) -> Accepted | CodeSent:
+    def post(self, body: SendForTicket | SendToSignIn | SendForStepUp, caller: Caller | None) -> Accepted | OtpSent:
         """Send it; what was asked for shows from the fields."""
         match body:
             case SendForTicket():
                 otp.send_for_ticket(body.mfa_token, body.method)
             case SendToSignIn():
                 token, seconds = otp.send_to_sign_in(body.email)
-                return CodeSent(otp_token=token, expires_in=seconds)
+                return OtpSent(otp_token=token, expires_in=seconds)
             case SendForStepUp():
                 if caller is None:
                     raise TokenMissing
@@ -78,9 +78,9 @@ class SendOtp(Resource):
 class VerifyOtp(Resource):
     """Give a code: the second factor of a sign-in, or the mailed code that is its first."""
 
-    def post(self, body: SecondFactor | MailedCode, client: Client) -> TokensOut | PendingOut:
+    def post(self, body: SecondFactor | MailedCode, client: Client) -> Tokens | PendingOut:
         """Go on with the sign-in."""
         if isinstance(body, MailedCode):
             return sign_in.answer(otp.sign_in(body.otp_token, body.code, client), cookies=body.cookies)
-        outcome = login.finish(body.mfa_token, body.method, body.code, client, trust=bool(body.trust_device))
+        outcome = otp.finish(body.mfa_token, body.method, body.code, client, trust=bool(body.trust_device))
         return sign_in.answer(outcome, cookies=body.cookies)

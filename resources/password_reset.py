@@ -1,6 +1,6 @@
 """A new password: forgotten, by a mailed link, or changed in a running session."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import config
 from domain import limits, password_reset
@@ -34,14 +34,14 @@ class ChangeIn(Body):
 class PasswordReset(Done):
     """The new password is set, and everything that was signed in is out."""
 
-    status: str = "password_reset"
+    status: Literal["password_reset"] = "password_reset"
     page: ClassVar[str] = "password_reset"
 
 
 class PasswordChanged(Done):
     """The new password is set."""
 
-    status: str = "password_changed"
+    status: Literal["password_changed"] = "password_changed"
 
 
 class ResetPage(Page):

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 from flask import request
 from pydantic import ValidationError
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from domain.errors import Fault, ValidationFailed
 from resources.problems import MalformedJson, UnsupportedMediaType
@@ -23,7 +24,7 @@ def body(shapes: Shapes) -> Body:
     if kind in (FORM, MULTIPART) and (forms := _taking(kind, shapes)):
         sent = _form(forms[0].max_bytes)
         return _validated(_fitting(forms, sent), sent, None)
-    raw = b"" if kind in (FORM, MULTIPART) else request.get_data()
+    raw = b"" if kind in (FORM, MULTIPART) else _whole()
     if not raw and kind not in (FORM, MULTIPART):
         return _validated(_fitting(shapes, {}), {}, None)
     jsons = _taking(JSON, shapes)
@@ -62,6 +63,7 @@ def _form(max_bytes: int) -> dict[str, Any]:
     request.max_content_length = max_bytes
     parser = request.make_form_data_parser()
     parser.silent = False
+    parser.stream_factory = _in_memory
     try:
         _, form, files = parser.parse_from_environ(request.environ)
     except ValueError:
@@ -71,6 +73,19 @@ def _form(max_bytes: int) -> dict[str, Any]:
     if len(made) != len(sent):  # As in JSON: another parser might read the other one of two.
         raise BadRequest
     return made
+
+
+def _whole() -> bytes:
+    """The bytes of the body. Of one that comes in chunks Werkzeug would read as much as is allowed, and leave out the rest."""
+    raw = request.get_data()
+    if request.content_length is None and len(raw) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge
+    return raw
+
+
+def _in_memory(**_: Any) -> BytesIO:
+    """Where a file of a form goes: nothing is written to disk for a request that may yet be refused."""
+    return BytesIO()
 
 
 def _fitting(shapes: Shapes, data: Any) -> type[Body]:

@@ -1,7 +1,7 @@
 """The table of routes: method, URLs, resource, who may call, limit. Nothing is served that does not stand here."""
 
 from domain import limits
-from resources import auth, email_confirmation, health, metrics, mfa, otp, password_reset, profile, signup, token_refresh
+from resources import auth, email_confirmation, google_auth, health, metrics, mfa, otp, password_reset, profile, signup, token_refresh
 from resources.access import (
     Rule,
     anyone,
@@ -54,6 +54,20 @@ TABLE: tuple[Row, ...] = (
     ("POST", "/send-otp", otp.SendOtp, perhaps_signed_in, limits.SEND_OTP),
     ("POST", "/verify-otp", otp.VerifyOtp, anyone, limits.VERIFY_OTP),
     ("POST", "/reauthenticate", auth.Reauthenticate, signed_in, None),
+    # Social sign-in
+    ("GET", "/auth/<provider> /api/oauth/<provider>", google_auth.SocialStart, anyone, None),
+    ("GET", "/auth/<provider>/auth-url", google_auth.SocialAuthUrl, anyone, None),
+    (
+        "GET",
+        "/auth/<provider>/callback /api/oauth/<provider>/callback /auth/<provider>/login/callback",
+        google_auth.SocialCallback,
+        anyone,
+        None,
+    ),
+    ("POST", "/auth/exchange", google_auth.SocialExchange, anyone, limits.EXCHANGE),
+    ("GET", "/profile/identities", google_auth.Identities, signed_in, None),
+    ("POST", "/profile/identities/<provider>", google_auth.ProviderIdentity, recently_signed_in, None),
+    ("DELETE", "/profile/identities/<provider>", google_auth.ProviderIdentity, recently_signed_in, None),
     # Running it
     ("GET", "/healthz", health.Alive, anyone, limits.FREE),
     ("GET", "/readyz", health.Ready, anyone, limits.FREE),

@@ -1,6 +1,6 @@
 """What requests and answers are made of: the base classes and the field types that several resources share."""
 
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from flask import Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
@@ -76,7 +76,7 @@ class Accepted(Done):
     """The request was taken, and the answer tells nothing else."""
 
     http_status: ClassVar[int] = 202
-    status: str = "accepted"
+    status: Literal["accepted"] = "accepted"
 
 
 def _refuse_null(value: Any) -> Any:

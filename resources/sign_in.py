@@ -1,6 +1,6 @@
 """What every way to sign in answers: tokens, or a ticket to the next step."""
 
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from flask import Response
 
@@ -12,51 +12,36 @@ from resources.shapes import Out
 from resources.tokens import Pair
 from resources.users import UserOut
 
-IN_COOKIES = {"access_token", "refresh_token", "device_token"}
-IN_BODY = {"csrf_access_token", "csrf_refresh_token"}
 
+class SignedIn(Out):
+    """What is told of a session, however its tokens go out; `expires_in` are the seconds of the access token."""
 
-class TokensOut(Out):
-    """A session's tokens. In cookie mode they are set as cookies, and the body has their CSRF tokens instead."""
-
-    status: str = "signed_in"
-    access_token: str | None = None
-    refresh_token: str | None = None
-    token_type: str = "Bearer"  # noqa: S105 - A word of RFC 6750.
+    status: Literal["signed_in"] = "signed_in"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - A word of RFC 6750.
     expires_in: int
     session_id: str
-    device_token: str | None = None
-    csrf_access_token: str | None = None
-    csrf_refresh_token: str | None = None
     user: UserOut
-    cookies: ClassVar[bool] = False
-
-    @classmethod
-    def of(cls, grant: Grant, *, cookies: bool | None = None) -> "TokensOut":
-        """The tokens of a grant; what came as a cookie goes back as a cookie."""
-        pair = tokens.mint(grant)
-        common: dict[str, Any] = {"expires_in": pair.expires_in, "session_id": grant.session.id, "user": UserOut.of(grant.user)}
-        if cookies or credentials.by_cookie():
-            return CookiesOut(pair, grant.device_token, common | credentials.csrf_tokens(pair))
-        return cls(access_token=pair.access, refresh_token=pair.refresh, device_token=grant.device_token, **common)
-
-    def encoded(self) -> str:
-        """Without the fields of the other mode."""
-        return self.model_dump_json(exclude=IN_BODY)
 
 
-class CookiesOut(TokensOut):
-    """The same, with the tokens in HttpOnly cookies."""
+class TokensOut(SignedIn):
+    """A session's tokens. `device_token` makes this client a known one; null where the client is known already."""
+
+    access_token: str
+    refresh_token: str
+    device_token: str | None
+
+
+class CookiesOut(SignedIn):
+    """A session whose tokens are in HttpOnly cookies; these two go with every change as X-CSRF-TOKEN."""
+
+    csrf_access_token: str
+    csrf_refresh_token: str
 
     def __init__(self, pair: Pair, device_token: str | None, fields: dict[str, Any]) -> None:
         super().__init__(**fields)
         self._hidden = (pair, device_token)
 
     _hidden: tuple[Pair, str | None]
-
-    def encoded(self) -> str:
-        """Without the fields of the other mode."""
-        return self.model_dump_json(exclude=IN_COOKIES)
 
     def finish(self, response: Response) -> None:
         """Set the cookies."""
@@ -72,10 +57,22 @@ class PendingOut(Out):
     expires_in: int
 
 
-def answer(outcome: Grant | Pending, *, cookies: bool | None = None) -> TokensOut | PendingOut:
+Tokens = TokensOut | CookiesOut
+
+
+def tokens_of(grant: Grant, *, cookies: bool | None = None) -> Tokens:
+    """The tokens of a grant; what came as a cookie goes back as a cookie."""
+    pair = tokens.mint(grant)
+    common: dict[str, Any] = {"expires_in": pair.expires_in, "session_id": grant.session.id, "user": UserOut.of(grant.user)}
+    if cookies or credentials.by_cookie():
+        return CookiesOut(pair, grant.device_token, common | credentials.csrf_tokens(pair))
+    return TokensOut(access_token=pair.access, refresh_token=pair.refresh, device_token=grant.device_token, **common)
+
+
+def answer(outcome: Grant | Pending, *, cookies: bool | None = None) -> Tokens | PendingOut:
     """Tokens, or the ticket to the next step."""
     if isinstance(outcome, Grant):
-        return TokensOut.of(outcome, cookies=cookies)
+        return tokens_of(outcome, cookies=cookies)
     return PendingOut(
         status=outcome.status, mfa_token=outcome.ticket, methods=outcome.methods, expires_in=config.settings.MFA_TICKET_SECONDS
     )

@@ -1,6 +1,6 @@
 """Sign up."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from domain import sign_up
 from domain.caller import Client
@@ -22,7 +22,7 @@ class ConfirmationSent(Done):
     """The same whatever the address has."""
 
     http_status: ClassVar[int] = 201
-    status: str = "confirmation_sent"
+    status: Literal["confirmation_sent"] = "confirmation_sent"
 
 
 class SignUp(Resource):

@@ -2,13 +2,14 @@
 
 from domain import sessions
 from domain.caller import Caller
+from resources import sign_in
 from resources.base import Resource
-from resources.sign_in import TokensOut
+from resources.sign_in import Tokens
 
 
 class Refresh(Resource):
     """One use each; a lost answer can be asked for again, a stolen old token ends the session (RFC 9700 4.14.2)."""
 
-    def post(self, caller: Caller) -> TokensOut:
+    def post(self, caller: Caller) -> Tokens:
         """The next pair."""
-        return TokensOut.of(sessions.refresh(caller.session_id, caller.generation))
+        return sign_in.tokens_of(sessions.refresh(caller.session_id, caller.generation))

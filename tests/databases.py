@@ -35,7 +35,8 @@ def fresh(folder: Path) -> Iterator[str]:
 def connected(folder: Path) -> Iterator[None]:
     """`fresh`, with the settings loaded for it and the domain connected to it. There are no tables yet."""
     with fresh(folder) as uri:
-        database.connect(config.load(APP_ENV="testing", INSTANCE_DIR=folder / "instance", SQLALCHEMY_DATABASE_URI=uri))
+        places = {"INSTANCE_DIR": folder / "instance", "UPLOADS_DIR": folder / "uploads"}
+        database.connect(config.load(APP_ENV="testing", SQLALCHEMY_DATABASE_URI=uri, **places))
         try:
             yield
         finally:

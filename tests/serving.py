@@ -25,10 +25,10 @@ WORKERS = 3
 class Server(Visitor):
     """A visitor of a real server that runs while the block does. This process shares its settings, to read its mail."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], *, jobs: bool = False) -> None:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self.settings = {**settings, "BASE_URL": settings.get("BASE_URL", self.base), "JOBS_IN_PROCESS": False}
+        self.settings = {**settings, "BASE_URL": settings.get("BASE_URL", self.base), "JOBS_IN_PROCESS": jobs}
         super().__init__(over_http(self.base), Mailbox())
 
     def __enter__(self) -> "Server":

@@ -161,7 +161,6 @@ def test_a_refused_picture_frees_its_turn():
 def user_id(tmp_path):
     with databases.connected(tmp_path):
         Base.metadata.create_all(database.engine)
-        config.load(**{**dict(config.settings), "UPLOADS_DIR": tmp_path / "uploads"})
         with transaction() as db:
             made = accounts.add(db, "jo@example.com", None).id
         yield made

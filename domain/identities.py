@@ -1,0 +1,143 @@
+"""Identities at providers, known by (issuer, sub), and the accounts that they open.
+
+Nobody gets an account by claiming its address: a provider that vouches for it, or a code from the mailbox, comes first. Whoever
+signed up with that address before gains nothing by it (account pre-hijacking, CVE-2026-53516).
+"""
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Database
+
+from domain import accounts, clock, mail, providers, sign_up
+from domain.caller import Caller, Client
+from domain.database import changed, new_id, reading, transaction
+from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed, Unavailable
+from domain.providers import Claims
+from model import Identity, User
+
+
+def of(user_id: str) -> list[Identity]:
+    """The identities of an account, oldest first."""
+    with reading() as db:
+        mine = select(Identity).where(Identity.user_id == user_id)
+        return list(db.scalars(mine.order_by(Identity.linked_at, Identity.id)))
+
+
+def owner(db: Database, claims: Claims) -> User | None:
+    """The account that this identity opens."""
+    same = (Identity.issuer == claims.issuer, Identity.sub == claims.sub)
+    return db.scalar(select(User).join(Identity, Identity.user_id == User.id).where(*same))
+
+
+def look(db: Database, claims: Claims) -> None:
+    """Refuse what `admit` would refuse, before a code is handed out for it."""
+    known = owner(db, claims)
+    if known is None and claims.email is None:
+        raise ProviderFailed
+    user = known or (accounts.find(db, claims.email or "") if claims.vouched else None)
+    if user is not None:
+        _refuse_unfit(db, user, claims, known=known is not None)
+
+
+def admit(db: Database, claims: Claims, client: Client) -> User | None:
+    """The account of an identity: its own, else its address's, else a new one; None while nobody vouches for the address.
+
+    `AccountDisabled`, `LinkTaken` if the account has another identity of this provider, `ProviderFailed` without an address.
+    """
+    look(db, claims)
+    email = claims.email or ""
+    sign_up.lock(db, email)
+    for _ in range(3):
+        known = owner(db, claims)
+        if known is not None or not claims.vouched:
+            return _known(db, known, claims) if known else None
+        user = accounts.find(db, email)
+        try:
+            return _join(db, user, claims, client) if user else _make(db, claims)
+        except (IntegrityError, LinkInvalid):
+            continue  # Somebody else was first: look again.
+    raise Unavailable(retry_after=1)
+
+
+def check_link(db: Database, user_id: str, claims: Claims) -> None:
+    """Refuse to link an identity that is another account's, or a second one of its provider: `LinkTaken`."""
+    known = owner(db, claims)
+    if (known is not None and known.id != user_id) or (known is None and _has_other(db, user_id, claims)):
+        raise LinkTaken
+
+
+def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
+    """Link an identity to the caller's account, and tell its owner; again is fine. `LinkTaken`."""
+    check_link(db, caller.user_id, claims)
+    user = db.get(User, caller.user_id)
+    if user is None:
+        raise NotFound
+    if owner(db, claims) is not None:
+        return
+    try:
+        _add(db, user, claims)
+    except IntegrityError:
+        raise LinkTaken from None
+    _tell(db, user, claims, client)
+
+
+def remove(caller: Caller, provider: str) -> None:
+    """Unlink the caller's identity of a provider; `NotFound`, or `LastWayIn` where nothing else would open the account."""
+    with transaction() as db:
+        # The user's row is held, so that of two removals at once the second sees what the first has left.
+        user = db.scalar(select(User).where(User.id == caller.user_id).with_for_update())
+        mine = Identity.user_id == caller.user_id
+        if user is None or not db.scalar(select(func.count()).select_from(Identity).where(mine, Identity.provider == provider)):
+            raise NotFound
+        others = db.scalar(select(func.count()).select_from(Identity).where(mine, Identity.provider != provider))
+        if user.password_hash is None and not others:
+            raise LastWayIn
+        if not changed(db, delete(Identity).where(mine, Identity.provider == provider)):
+            raise NotFound
+
+
+def _known(db: Database, user: User, claims: Claims) -> User:
+    _refuse_unfit(db, user, claims, known=True)
+    same = update(Identity).where(Identity.issuer == claims.issuer, Identity.sub == claims.sub)
+    db.execute(same.values(last_used_at=clock.now(), email=claims.email or Identity.email))
+    return user
+
+
+def _join(db: Database, user: User, claims: Claims, client: Client) -> User:
+    """An account that is there: its mailbox was proven long ago, so nothing of it ends; whatever waits to be confirmed does."""
+    _refuse_unfit(db, user, claims, known=False)
+    _add(db, user, claims)
+    sign_up.end_attempts(db, user.email)
+    _tell(db, user, claims, client)
+    return user
+
+
+def _make(db: Database, claims: Claims) -> User:
+    user = sign_up.make_account(db, claims.email or "", None, None, claims.name)
+    _add(db, user, claims)
+    return user
+
+
+def _add(db: Database, user: User, claims: Claims) -> None:
+    now = clock.now()
+    row = Identity(id=new_id(), user_id=user.id, provider=claims.provider, issuer=claims.issuer, sub=claims.sub, email=claims.email)
+    row.linked_at, row.last_used_at = now, now
+    with db.begin_nested():
+        db.add(row)
+
+
+def _refuse_unfit(db: Database, user: User, claims: Claims, *, known: bool) -> None:
+    if user.status != accounts.ACTIVE:
+        raise AccountDisabled
+    if not known and _has_other(db, user.id, claims):
+        raise LinkTaken
+
+
+def _has_other(db: Database, user_id: str, claims: Claims) -> bool:
+    mine = (Identity.user_id == user_id, Identity.provider == claims.provider)
+    return db.scalar(select(Identity.id).where(*mine)) is not None
+
+
+def _tell(db: Database, user: User, claims: Claims, client: Client) -> None:
+    values = {"provider": providers.TITLES[claims.provider], "email": claims.email, **mail.circumstances(client)}
+    mail.send(db, "identity_linked", user.email, values)
