@@ -26,4 +26,4 @@ VOLUME /srv/data
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/healthz', timeout=2)"]
-CMD ["granian", "--interface", "wsgi", "--factory", "app:create_app", "--host", "0.0.0.0", "--port", "5000", "--workers", "2", "--blocking-threads", "8"]
+CMD ["gunicorn", "app:create_app()", "--bind", "0.0.0.0:5000", "--workers", "2", "--threads", "8", "--no-control-socket"]

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from machine import LOAD_CORE, SERVER_CORE
+from machine import LOAD_CORE
 
 CONNECTIONS = 16
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -29,32 +29,32 @@ class Operation:
 
 
 class Measured(NamedTuple):
-    """Requests a second, and how much of each core's time was used (0 to 1)."""
+    """Requests a second; the share of its core that the server itself had; the share of the other core that was used."""
 
     rate: float
-    server_busy: float
-    load_busy: float
+    server: float
+    load: float
 
 
 class Failed(Exception):
     """Some answers were refusals, so the figure would mean nothing."""
 
 
-def measure(port: int, operation: Operation, tokens: list[str], accounts: int, seconds: int) -> Measured:
+def measure(port: int, pid: int, operation: Operation, tokens: list[str], accounts: int, seconds: int) -> Measured:
     """Ask for `seconds` over 16 connections; `Failed` if any answer was not a success."""
     with tempfile.NamedTemporaryFile("w", suffix=".tokens") as file:
         file.write("\n".join(tokens or [""]) + "\n")
         file.flush()
-        before = _core_times()
-        output = subprocess.run(_command(port, operation, file.name, accounts, seconds), capture_output=True, text=True, check=True).stdout
-        after = _core_times()
+        command, before = _command(port, operation, file.name, accounts, seconds), _Clocks.read(pid)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        after = _Clocks.read(pid)
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+)", output)
     if not found:
         raise Failed(f"wrk said nothing of use: {output}")
     requests, microseconds, refused, lost = map(int, found.groups())
     if refused or lost or not requests:
         raise Failed(f"{operation.method} {operation.path}: of {requests} requests {refused} were refused and {lost} lost")
-    return Measured(requests * 1e6 / microseconds, _busy(before, after, SERVER_CORE), _busy(before, after, LOAD_CORE))
+    return Measured(requests * 1e6 / microseconds, *after.shares_since(before))
 
 
 def ask(port: int, operation: Operation, **values: str) -> Any:
@@ -90,12 +90,23 @@ def _command(port: int, operation: Operation, tokens: str, accounts: int, second
     return ["taskset", "-c", str(LOAD_CORE), *wrk, f"http://127.0.0.1:{port}", "--", *arguments]
 
 
-def _core_times() -> dict[str, list[int]]:
-    """The ticks of each core since the start of the machine, as Linux counts them: user, nice, system, idle, waiting, ..."""
-    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if re.match(r"cpu\d", line)]
-    return {name: [int(ticks) for ticks in rest] for name, *rest in lines}
+class _Clocks(NamedTuple):
+    """What Linux has counted so far, in ticks: of the server and its workers, and of the load's core, idle and in all."""
 
+    server: int
+    idle: int
+    all: int
 
-def _busy(before: dict[str, list[int]], after: dict[str, list[int]], core: int) -> float:
-    spent = [then - now for now, then in zip(before[f"cpu{core}"], after[f"cpu{core}"], strict=True)]
-    return 1 - (spent[3] + spent[4]) / max(1, sum(spent))
+    @classmethod
+    def read(cls, pid: int) -> "_Clocks":
+        """The clocks now."""
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        server = sum(sum(map(int, Path(f"/proc/{one}/stat").read_text().rsplit(")")[-1].split()[11:13])) for one in (pid, *workers))
+        core = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{LOAD_CORE} "))
+        ticks = [int(number) for number in core.split()[1:]]
+        return cls(server, ticks[3] + ticks[4], sum(ticks))
+
+    def shares_since(self, before: "_Clocks") -> tuple[float, float]:
+        """How much of one core the server had since then, and how much of its core the load and others used."""
+        passed = max(1, self.all - before.all)
+        return (self.server - before.server) / passed, 1 - (self.idle - before.idle) / passed

@@ -90,8 +90,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str], folder: Path, port: int) -> Iterator[None]:
-    """The server of this command, on the server's core, from when it answers until the end of the block."""
+def running(command: list[str], environment: dict[str, str], folder: Path, port: int) -> Iterator[int]:
+    """The server of this command, on the server's core, from when it answers until the end of the block; its process id."""
     log = folder / f"server-{port}.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -99,7 +99,7 @@ def running(command: list[str], environment: dict[str, str], folder: Path, port:
         )
     try:
         _await(server, port, log)
-        yield
+        yield server.pid
     finally:
         server.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -12,7 +12,7 @@ Rates = dict[tuple[str, str], float]  # Requests a second by server and operatio
 
 
 class Busy(NamedTuple):
-    """The shares of their time that the cores worked, over all measurements: the least of the server's, the most of the load's."""
+    """Over all measurements: the least share of its core that a server had, the most that was used of the load's core."""
 
     server: float
     load: float
@@ -42,8 +42,8 @@ def _introduction(busy: Busy) -> str:
         "wrk asks from the other core, over 16 connections that stay open. PostgreSQL and Redis run where the kernel puts them. "
         "The servers are up at the same time and take turns; a figure is the median of the rounds, in requests a second. "
         "Read the ratios: the figures are this machine's.\n\n"
-        f"While they were asked, the server's core was busy {busy.server:.0%} of the time or more, "
-        f"the load's core {busy.load:.0%} or less.\n\n"
+        f"Each server had {busy.server:.0%} of its core or more while it was asked; the load's core was busy {busy.load:.0%} of the time "
+        "or less. Much less than 90 % of the first, or 100 % of the second, means that something else was running.\n\n"
         "The work is alike where the servers allow it: bcrypt at cost 4, so that the hash does not hide the rest; 2,000 accounts; "
         "at most 16 database connections, all of them kept. Gatehouse runs as in production, with its revocation check, its log and "
         "its failure budgets; only the limits by address and user are off. It also does what the peers don't: its sign-up writes a link, "

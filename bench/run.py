@@ -39,7 +39,7 @@ def beside_peers(folder: Path) -> tuple[report.Rates, report.Busy]:
     with servers.all_three(folder, ACCOUNTS) as running:
         turns = [(server, operation) for operation in GATEHOUSE.operations for server in running if operation in server.kind.operations]
         measured = rounds(turns)
-    busy = report.Busy(min(one.server_busy for many in measured for one in many), max(one.load_busy for many in measured for one in many))
+    busy = report.Busy(min(one.server for many in measured for one in many), max(one.load for many in measured for one in many))
     rates = [median(one.rate for one in many) for many in measured]
     return {(server.kind.name, operation): rate for (server, operation), rate in zip(turns, rates, strict=True)}, busy
 
@@ -68,8 +68,8 @@ def measure_one(server: Server, operation: str) -> Measured:
     """A short warm-up, then the measurement, each with tokens of its own."""
     work = server.kind.operations[operation]
     for seconds in (WARM_UP_SECONDS, SECONDS):
-        measured = measure(server.port, work, tokens_for(server, operation), server.accounts, seconds)
-    busy = f"server's core {measured.server_busy:.0%}, load's {measured.load_busy:.0%}"
+        measured = measure(server.port, server.pid, work, tokens_for(server, operation), server.accounts, seconds)
+    busy = f"server {measured.server:.0%}, load's core {measured.load:.0%}"
     print(f"{server.kind.name:20} {server.accounts:9,} accounts {operation:14} {measured.rate:9,.0f}/s  {busy}", file=sys.stderr)
     return measured
 

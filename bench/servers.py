@@ -45,6 +45,7 @@ class Server:
 
     kind: Kind
     port: int
+    pid: int
     accounts: int
     environment: dict[str, str]
 
@@ -123,8 +124,8 @@ def gatehouse(folder: Path, accounts: int, sessions: int = 0) -> Iterator[Server
         port = machine.free_port()
         environment = gatehouse_environment(database, redis_database, folder)
         prepare_gatehouse(environment, folder)
-        with machine.running([sys.executable, *GRANIAN, str(port), "--factory", "app:create_app"], environment, folder, port):
-            server = Server(GATEHOUSE, port, accounts, os.environ | environment)
+        with machine.running([sys.executable, *GRANIAN, str(port), "--factory", "app:create_app"], environment, folder, port) as pid:
+            server = Server(GATEHOUSE, port, pid, accounts, os.environ | environment)
             ask(port, GATEHOUSE.operations[LOGIN], account=rows.SEED)
             rows.fill_gatehouse(database, accounts, sessions)
             yield server
@@ -168,7 +169,7 @@ def _peer(kind: Kind, arguments: list[str], folder: Path, accounts: int) -> Iter
     command = [str(machine.PEERS_PYTHON), *(word.replace("<port>", str(port)) for word in arguments)]
     with machine.database() as database:
         environment = {"DATABASE_URI": database, "SECRET_KEY": secrets.token_urlsafe(48), "PYTHONPATH": str(machine.HERE / "peers")}
-        with machine.running(command, environment, folder, port):
+        with machine.running(command, environment, folder, port) as pid:
             ask(port, kind.operations[SIGN_UP], fresh=rows.SEED)
             kind.fill(database, accounts)
-            yield Server(kind, port, accounts, os.environ | environment)
+            yield Server(kind, port, pid, accounts, os.environ | environment)

@@ -1,10 +1,27 @@
-"""Redis, where it is configured: a faster answer to questions whose truth is in the database. It may vanish at any time."""
+"""Redis, where it is configured: a faster answer to questions whose truth is in the database. It may vanish at any time.
+
+It may also come back with an old snapshot, and then what it holds of the database is wrong. So everything that was read
+from there is kept under an epoch, a random mark, and whoever connects first to a Redis that was started anew changes it.
+"""
+
+import secrets
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from config import Settings
+
+EPOCH, LIFE = "gatehouse:epoch", "gatehouse:life"
+
+# On every new connection. KEYS: life, epoch. ARGV: an epoch for a life that is new.
+GREETING = """
+local life = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+if redis.call('GET', KEYS[1]) ~= life then
+  redis.call('SET', KEYS[1], life)
+  redis.call('SET', KEYS[2], ARGV[1])
+end
+"""
 
 client: "redis.Redis | None" = None
 
@@ -23,6 +40,7 @@ def connect(settings: Settings) -> None:
             socket_timeout=0.2,
             socket_connect_timeout=0.2,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_greet,
         )
         client = redis.Redis(connection_pool=pool)
 
@@ -33,3 +51,14 @@ def is_there() -> bool:
         return client is None or bool(client.ping())
     except Away:
         return False
+
+
+def fresh_epoch() -> str:
+    """A mark that no epoch had before."""
+    return secrets.token_hex(8)
+
+
+def _greet(connection: redis.Connection) -> None:
+    connection.on_connect()  # type: ignore[no-untyped-call]
+    connection.send_command("EVAL", GREETING, 2, LIFE, EPOCH, fresh_epoch())  # type: ignore[no-untyped-call]
+    connection.read_response()

@@ -1,12 +1,11 @@
 """Is this session alive? The database knows; Redis, where there is one, answers faster and never decides alone.
 
-Redis holds what was read from the database a moment ago. An end is written to Redis before it is committed, and over
-whatever stands there, while a reader only ever adds what is absent; so a slow reader can't bring back what was ended. A
-flushed or restarted Redis is empty, and empty means: ask the database. A reader that began before the flush is told
-apart by `EPOCH`, a random mark that a flush takes away (threat: revoked tokens that come back).
+Redis holds what was read from the database a moment ago, or a mark that says: ask the database. The mark is set before
+a change of the session is committed, over whatever stands there, while a reader only ever adds what is absent; so a slow
+reader can't bring back what was ended. Everything is kept under an epoch: after a flush, or a restart of Redis with an
+old snapshot, there is a new one, and nothing of before is found (threat: revoked tokens that come back).
 """
 
-import secrets as random
 from typing import NamedTuple, cast
 
 import orjson
@@ -17,29 +16,34 @@ from domain.database import connection
 from domain.errors import Unavailable
 from model import Session
 
-KEEP_SECONDS = 300
-EPOCH = "gatehouse:epoch"
-REVOKED = "revoked"
+KEEP_SECONDS = 300  # Longer than any transaction and any reader takes.
+SESSION = "gatehouse:session:"
+ASK = b""
 
-# Counts the request and looks the session up, in one round trip. KEYS: session, epoch, counter. ARGV: window in seconds.
-LOOK_UP = """
+# Counts the request and looks the session up, in one round trip. KEYS: epoch, counter. ARGV: a fresh epoch, session, window.
+LOOK_UP = f"""
 local count = false
-if KEYS[3] then
-  count = redis.call('INCR', KEYS[3])
-  if count == 1 then redis.call('EXPIRE', KEYS[3], ARGV[1]) end
+if KEYS[2] then
+  count = redis.call('INCR', KEYS[2])
+  if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
 end
-return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), count}
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('SET', KEYS[1], epoch)
+end
+return {{redis.call('GET', '{SESSION}' .. epoch .. ':' .. ARGV[2]), epoch, count}}
 """
 
-# Adds what was read, unless something stands there or Redis was flushed meanwhile. KEYS: session, epoch. ARGV: epoch, state, ttl.
-KEEP = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-if redis.call('SET', KEYS[1], ARGV[2], 'NX', 'EX', ARGV[3]) then return 1 end
-return 0
+# Sets the mark over whatever stands there. KEYS: epoch. ARGV: a fresh epoch, ttl, sessions.
+MARK = f"""
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('SET', KEYS[1], epoch)
+end
+for number = 3, #ARGV do redis.call('SET', '{SESSION}' .. epoch .. ':' .. ARGV[number], '', 'EX', ARGV[2]) end
 """
-
-# Writes over whatever is older. KEYS: sessions. ARGV: state, ttl.
-OVERWRITE = "for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'EX', ARGV[2]) end"
 
 
 class State(NamedTuple):
@@ -65,18 +69,20 @@ def look_up(session_id: str, counter: str | None = None, window: int = 0) -> Fou
     if cache.client is None:
         metrics.look_up("off")
         return Found(read(session_id), None)
-    keys = [_key(session_id), EPOCH] + ([f"gatehouse:count:{counter}"] if counter else [])
+    keys = [cache.EPOCH] + ([f"gatehouse:count:{counter}"] if counter else [])
     try:
-        entry, epoch, count = cast("list[bytes | int | None]", cache.client.eval(LOOK_UP, len(keys), *keys, window))
+        found = cache.client.eval(LOOK_UP, len(keys), *keys, cache.fresh_epoch(), session_id, window)
     except cache.Away:
         metrics.look_up("away")
         return Found(read(session_id), None)
-    metrics.look_up("miss" if entry is None else "hit")
-    if entry is not None:
-        return Found(State(*orjson.loads(cast("bytes", entry))), cast("int | None", count))
+    entry, epoch, count = cast("tuple[bytes | None, bytes, int | None]", found)
+    metrics.look_up("hit" if entry else "miss")
+    if entry:
+        return Found(State(*orjson.loads(entry)), count)
     state = read(session_id)
-    _keep(session_id, state, cast("bytes | None", epoch))
-    return Found(state, cast("int | None", count))
+    if entry != ASK:
+        _keep(session_id, state, epoch)
+    return Found(state, count)
 
 
 _READ = select(
@@ -106,38 +112,23 @@ def state_of(session: Session) -> State:
     return State(session.user_id, session.floor, authenticated, last_seen, expires, session.end_reason)
 
 
-def end(session_ids: list[str], reason: str = REVOKED) -> None:
-    """Tell Redis that these sessions are over. Called inside the transaction that ends them, before its commit:
-    where Redis is configured and can't be told, `Unavailable`, and nothing has happened.
+def mark(session_ids: list[str]) -> None:
+    """Have every worker ask the database about these sessions. Called inside the transaction that changes them, before its
+    commit: where Redis is configured and can't be told, `Unavailable`, and nothing has happened.
     """
-    _overwrite([_key(one) for one in session_ids], State("", 0, 0, 0, 0, reason))
-
-
-def replace(session_id: str, state: State) -> None:
-    """Tell Redis what the session's state is from now on; under the same terms as `end`."""
-    _overwrite([_key(session_id)], state)
-
-
-def _overwrite(keys: list[str], state: State) -> None:
-    if cache.client is None or not keys:
+    if cache.client is None or not session_ids:
         return
     try:
-        cache.client.eval(OVERWRITE, len(keys), *keys, orjson.dumps(tuple(state)), KEEP_SECONDS)
+        cache.client.eval(MARK, 1, cache.EPOCH, cache.fresh_epoch(), KEEP_SECONDS, *session_ids)
     except cache.Away as error:
         raise Unavailable(retry_after=2) from error
 
 
-def _keep(session_id: str, state: State | None, epoch: bytes | None) -> None:
+def _keep(session_id: str, state: State | None, epoch: bytes) -> None:
+    """Add what was read, under the epoch in which the reader began."""
     if cache.client is None or state is None:
         return
     try:
-        if epoch is None:
-            cache.client.set(EPOCH, random.token_hex(8), nx=True)
-        else:
-            cache.client.eval(KEEP, 2, _key(session_id), EPOCH, epoch, orjson.dumps(tuple(state)), KEEP_SECONDS)
+        cache.client.set(f"{SESSION}{epoch.decode()}:{session_id}", orjson.dumps(tuple(state)), ex=KEEP_SECONDS, nx=True)
     except cache.Away:
         return  # It answers from the database next time as well.
-
-
-def _key(session_id: str) -> str:
-    return f"gatehouse:session:{session_id}"

@@ -91,7 +91,7 @@ def refresh(session_id: str, generation: int) -> Grant:
         refusal = _refusal(session, generation, now)
         if refusal is None:
             return Grant(session, user, max(generation + 1, session.floor))
-        if isinstance(refusal, TokenRevoked) and generation >= session.floor:
+        if isinstance(refusal, TokenRevoked) and session.ended_at is None and generation >= session.floor:
             _end(db, [session.id])
     raise refusal
 
@@ -118,7 +118,7 @@ def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
         if not changed(db, step):
             raise TokenRevoked
         session, user = _load(db, caller.session_id)
-        revocation.replace(session.id, revocation.state_of(session))
+        revocation.mark([session.id])
     return Grant(session, user, session.generation)
 
 
@@ -211,12 +211,12 @@ def _live(db: Database, user_id: str) -> Sequence[Session]:
 
 
 def _end(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *more: ColumnElement[bool]) -> int:
-    """End those that are not over yet. Whoever ends first gives the reason; in Redis it stands before the commit."""
+    """End those that are not over yet. Whoever ends first gives the reason; Redis is told before the commit."""
     ended = 0
     for start in range(0, len(session_ids), 500):
         some = list(session_ids[start : start + 500])
         mark = update(Session).where(Session.id.in_(some), Session.ended_at.is_(None), *more)
         ended += changed(db, mark.values(ended_at=clock.now(), end_reason=reason))
         if not more:
-            revocation.end(some, reason)
+            revocation.mark(some)
     return ended

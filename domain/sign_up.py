@@ -48,8 +48,11 @@ def resend(email: str) -> None:
         _write(db, attempt or nobody, withheld=taken or attempt is None)
 
 
-def confirm_link(token: str) -> None:
-    """Confirm by the link: makes the account. Again is fine until the link is over. `LinkInvalid`, or see `_confirm`."""
+def confirm_link(token: str) -> SignUpAttempt | None:
+    """Confirm by the link: makes the account of the attempt that is returned. Again is fine until the link is over: None.
+
+    `LinkInvalid`.
+    """
     try:
         with transaction() as db:
             lock(db, tickets.address_of(db, tickets.CONFIRM, token))
@@ -57,7 +60,8 @@ def confirm_link(token: str) -> None:
             attempt = db.get(SignUpAttempt, link.attempt_id or "")
             _confirm(db, attempt)
     except TokenUsed:
-        return
+        return None
+    return attempt
 
 
 def confirm_code(email: str, code: str) -> None:

@@ -104,14 +104,19 @@ def forget() -> None:
 
 
 def _is_issuer(name: Any) -> bool:
-    """Whether it can be stored, and is compared alike by every database: visible ASCII, as an address is."""
-    return isinstance(name, str) and 0 < len(name) <= 255 and all("!" <= character <= "~" for character in name)
+    """Whether it can be stored, and is compared alike by every database."""
+    return _is_visible(name) and len(name) <= 255
+
+
+def _is_visible(text: Any) -> bool:
+    """Whether it is of visible ASCII, as an address is: it goes into headers."""
+    return isinstance(text, str) and text != "" and all("!" <= character <= "~" for character in text)
 
 
 def _is_endpoint(url: Any, described_at: str) -> bool:
     """Whether it is an address of the web, and not by plain http where the description came by https."""
     try:
-        scheme = urlsplit(url).scheme if isinstance(url, str) and urlsplit(url).hostname else ""
+        scheme = urlsplit(url).scheme if _is_visible(url) and urlsplit(url).hostname else ""
     except ValueError:
         return False
     return scheme == "https" or (scheme == "http" and described_at.startswith("http://"))

@@ -106,7 +106,7 @@ def respond(answer: Out | Response | None) -> Response:
     if answer is None:
         return Response(status=204)
     if isinstance(answer, Page) or (answer.page and wants_page()):
-        made = render_template(f"{answer.page}.html", **answer.model_dump(mode="json"))
+        made = render_template(f"{answer.page}.html", **dict(answer))
         response = Response(made, answer.http_status, mimetype="text/html")
     else:
         response = Response(answer.encoded(), answer.http_status, mimetype=answer.media_type)

@@ -1,6 +1,9 @@
 """Confirm an address: by the mail's link, or by its code."""
 
+from datetime import datetime
 from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from domain import sign_up
 from resources import base
@@ -13,6 +16,8 @@ class Confirmed(Done):
 
     status: Literal["confirmed"] = "confirmed"
     page: ClassVar[str] = "confirmed"
+    signed_up_at: datetime | None = Field(default=None, exclude=True)  # These two are for the page only.
+    ip: str | None = Field(default=None, exclude=True)
 
 
 class ConfirmPage(Page):
@@ -43,8 +48,8 @@ class ConfirmLink(Resource):
 
     def post(self, token: str) -> Confirmed:
         """Make the account."""
-        sign_up.confirm_link(token)
-        return Confirmed()
+        attempt = sign_up.confirm_link(token)
+        return Confirmed(signed_up_at=attempt.created_at, ip=attempt.ip) if attempt else Confirmed()
 
 
 class ConfirmCode(Resource):

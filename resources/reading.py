@@ -83,7 +83,7 @@ def _whole() -> bytes:
     return raw
 
 
-def _in_memory(**_: Any) -> BytesIO:
+def _in_memory(*_: Any, **__: Any) -> BytesIO:
     """Where a file of a form goes: nothing is written to disk for a request that may yet be refused."""
     return BytesIO()
 

@@ -20,14 +20,14 @@ class Store:
         """Start it with its last snapshot, if there is one, and wait until it answers."""
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
-        with self.client() as client:
-            for _ in range(100):
-                try:
+        for _ in range(100):
+            try:
+                with self.client() as client:
                     client.ping()
-                except redis.RedisError:
-                    time.sleep(0.05)
-                else:
-                    return
+            except redis.RedisError:
+                time.sleep(0.05)
+            else:
+                return
         raise AssertionError("redis-server does not answer")
 
     def client(self) -> redis.Redis:

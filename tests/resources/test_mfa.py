@@ -132,7 +132,9 @@ def test_a_trusted_device_is_not_asked_and_is_no_step_up(house, email):
     assert again["status"] == "signed_in"
     assert house.post("/mfa", {}, token=again["access_token"]).code == "reauthentication_required"
     assert house.login(email).json["status"] == "mfa_required"
-    house.post("/change-password", {"current_password": PASSWORD, "new_password": "quite another password"}, token=again["access_token"])
+    change = {"current_password": PASSWORD, "new_password": "quite another password"}
+    assert house.post("/change-password", change, token=again["access_token"]).code == "reauthentication_required"
+    assert house.post("/change-password", change, token=tokens["access_token"]).status == 200
     assert house.login(email, "quite another password", headers=known).json["status"] == "mfa_required"
 
 

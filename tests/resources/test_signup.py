@@ -55,6 +55,7 @@ def test_following_the_link_changes_nothing_until_the_button_is_pressed(house, e
     page = house.post(path, headers={"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"})
     assert page.headers["Content-Type"].startswith("text/html")
     assert "confirmed" in page.text
+    assert "127.0.0.1" in page.text
     assert house.login(email).status == 200
 
 
