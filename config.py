@@ -194,6 +194,12 @@ def load(**given: Any) -> Settings:
     return settings
 
 
+def version() -> str:
+    """The version of this server: the first heading of CHANGELOG.md."""
+    found = re.search(r"^## (\S+)", (HERE / "CHANGELOG.md").read_text(), re.MULTILINE)
+    return found[1] if found else "unreleased"
+
+
 def warnings(loaded: Settings) -> list[str]:
     """What is weak but allowed in production, a line each."""
     if loaded.APP_ENV != "production":

@@ -28,6 +28,7 @@ class Terms(TypedDict, total=False):
     about: str | None  # The attempt whose end withdraws it.
     withheld: bool  # Do the same work for a mail that never leaves.
     not_before_seconds: int  # Let it wait, so that it may still be withdrawn.
+    by_owner: bool  # Who caused it has given a first factor: counted apart, so that no stranger uses up the owner's mails.
 
 
 def send(db: Session, template: str, to: str, values: Mapping[str, Any], **terms: Unpack[Terms]) -> None:
@@ -41,15 +42,17 @@ def send(db: Session, template: str, to: str, values: Mapping[str, Any], **terms
     db.flush()
 
 
-def send_capped(db: Session, template: str, to: str, values: Mapping[str, Any], **terms: Unpack[Terms]) -> None:
-    """The same for a mail that a stranger can cause: over MAIL_LIMIT for this address it is silently withheld.
+def send_capped(db: Session, template: str, to: str, values: Mapping[str, Any], **terms: Unpack[Terms]) -> bool:
+    """The same for a mail that a stranger can cause: over MAIL_LIMIT for this address it is silently withheld. Whether it
+    was within the limit.
 
     A withheld mail is counted apart, with the same statements, so that it takes nothing from the real ones.
     """
     withheld = terms.get("withheld", False)
-    within = _spend(db, f"withheld {to}" if withheld else to)
+    within = _spend(db, f"withheld {to}" if withheld else f"owner {to}" if terms.get("by_owner") else to)
     terms["withheld"] = withheld or not within
     send(db, template, to, values, **terms)
+    return within
 
 
 def withdraw(db: Session, about: str) -> int:

@@ -68,7 +68,7 @@ def start_email(caller: Caller) -> None:
     with transaction() as db:
         _refuse_second_mailbox(db, user)
         code = tickets.make_code(db, tickets.ENROL, user.id, user.email, user.id)
-        mail.send_capped(db, "code", user.email, mail.code_values(code, "enrol"))
+        mail.send_capped(db, "code", user.email, mail.code_values(code, "enrol"), by_owner=True)
 
 
 def prove_email(caller: Caller, code: str, client: Client) -> list[str]:

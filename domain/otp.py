@@ -33,7 +33,7 @@ def send_for_ticket(ticket: str, method: str) -> None:
     purpose = tickets.SECOND_FACTOR if pending.stage == login.SECOND_FACTOR else tickets.PROVE
     with transaction() as db:
         code = tickets.make_code(db, purpose, pending.id, pending.email, pending.user_id)
-        mail.send_capped(db, "code", pending.email, mail.code_values(code, purpose))
+        mail.send_capped(db, "code", pending.email, mail.code_values(code, purpose), by_owner=purpose == tickets.SECOND_FACTOR)
 
 
 def send_for_step_up(caller: Caller, method: str) -> None:
@@ -42,7 +42,7 @@ def send_for_step_up(caller: Caller, method: str) -> None:
     _refuse_unless_mailed(method, login.step_up_methods(user))
     with transaction() as db:
         code = tickets.make_code(db, tickets.STEP_UP, caller.session_id, user.email, user.id)
-        mail.send_capped(db, "code", user.email, mail.code_values(code, tickets.STEP_UP))
+        mail.send_capped(db, "code", user.email, mail.code_values(code, tickets.STEP_UP), by_owner=True)
 
 
 @metrics.sign_in("mailed_code")

@@ -21,10 +21,11 @@ def forget(email: str, client: Client) -> None:
         user = accounts.find(db, email)
         attempt = sign_up.newest(db, email)
         nobody = user.status != accounts.ACTIVE if user else attempt is None
-        tickets.end_links(db, email, tickets.RESET)
         token = tickets.make_link(db, tickets.RESET, email, config.settings.RESET_SECONDS)
         values = {"link": mail.link(f"/reset-password/{token}"), "minutes": str(config.settings.RESET_SECONDS // 60)}
-        mail.send_capped(db, "reset", email, values | mail.circumstances(client), withheld=nobody)
+        within = mail.send_capped(db, "reset", email, values | mail.circumstances(client), withheld=nobody)
+        if within:  # Else a stranger who asks again and again would end the link that the owner has.
+            tickets.end_links(db, email, tickets.RESET, but=token)
 
 
 def invite(email: str) -> str:
@@ -45,9 +46,11 @@ def reset(token: str, password: str, client: Client) -> None:
     with transaction() as db:
         email = tickets.address_of(db, tickets.RESET, token)
         sign_up.lock(db, email)
+        owner = accounts.find(db, email)
+        if owner:
+            accounts.hold(db, owner.id)  # Before the link: who else ends links holds the account first, too.
         tickets.take_link(db, tickets.RESET, token)
-        user = accounts.find(db, email) or sign_up.make_account(db, email, None, sign_up.newest(db, email))
-        accounts.hold(db, user.id)
+        user = owner or sign_up.make_account(db, email, None, sign_up.newest(db, email))
         sign_up.end_attempts(db, email)
         sessions.end_of_user(db, user.id)
         devices.forget(db, user.id)

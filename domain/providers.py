@@ -91,7 +91,7 @@ def _address(email: Any) -> str | None:
 def _plain(name: Any) -> str | None:
     """A name that every database takes; None for what is none."""
     kept = "".join(character for character in name if character.isprintable()) if isinstance(name, str) else ""
-    return kept[:LONGEST_NAME].strip() or None
+    return " ".join(kept.split())[:LONGEST_NAME].strip() or None
 
 
 def _setting(name: str, what: str) -> str:

@@ -69,9 +69,9 @@ def address_of(db: Database, purpose: str, token: str) -> str:
     return email
 
 
-def end_links(db: Database, email: str, purpose: str | None = None) -> None:
-    """End the open links of an address: they are superseded."""
-    more = [Link.purpose == purpose] if purpose else []
+def end_links(db: Database, email: str, purpose: str | None = None, *, but: str = "") -> None:
+    """End the open links of an address (but the one of a token): they are superseded."""
+    more = [Link.token_hash != secrets.hashed(but), *([Link.purpose == purpose] if purpose else [])]
     db.execute(update(Link).where(Link.email == email, Link.used_at.is_(None), Link.ended_at.is_(None), *more).values(ended_at=clock.now()))
 
 

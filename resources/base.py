@@ -75,13 +75,14 @@ class Api(flask_restful.Api):  # type: ignore[misc]
 def connect(api: Api, routes: Iterable[Route]) -> None:
     """Give every resource its rows; refuse a verb without a row, and a row without a verb."""
     by_resource: dict[type[Resource], list[Route]] = {}
-    for route in routes:
+    api.app.extensions["routes"] = tuple(routes)  # For the API document.
+    for route in api.app.extensions["routes"]:
         by_resource.setdefault(route.resource, []).append(route)
     for resource, rows in by_resource.items():
         verbs = {verb.upper() for verb in ("get", "post", "put", "patch", "delete") if hasattr(resource, verb)}
         if verbs != {row.method for row in rows} or len({row.method for row in rows}) != len(rows):
             raise RuntimeError(f"{resource.__name__}: its verbs {sorted(verbs)} and its rows {[row.method for row in rows]} differ")
-        resource.operations = {row.method: _operation(row) for row in rows}
+        resource.operations = {row.method: operation_of(row) for row in rows}
         for number, (methods, urls) in enumerate(_by_methods(rows).items()):
             name = f"{resource.__module__}.{resource.__name__}" + (f".{number}" if number else "")
             api.add_resource(resource, *urls, endpoint=name, methods=methods, strict_slashes=False)
@@ -153,7 +154,8 @@ def _parse(operation: Operation) -> Any:
     return None
 
 
-def _operation(route: Route) -> Operation:
+def operation_of(route: Route) -> Operation:
+    """A route with what the signature of its method says."""
     call = getattr(route.resource, route.method.lower())
     hints = get_type_hints(call)
     answers = tuple(one for one in _members(hints.get("return")) if isinstance(one, type) and issubclass(one, Out))

@@ -1,7 +1,21 @@
 """The table of routes: method, URLs, resource, who may call, limit. Nothing is served that does not stand here."""
 
 from domain import limits
-from resources import auth, email_confirmation, google_auth, health, metrics, mfa, otp, password_reset, profile, signup, token_refresh
+from resources import (
+    auth,
+    docs,
+    email_confirmation,
+    google_auth,
+    health,
+    metrics,
+    mfa,
+    openapi,
+    otp,
+    password_reset,
+    profile,
+    signup,
+    token_refresh,
+)
 from resources.access import (
     Rule,
     anyone,
@@ -72,6 +86,9 @@ TABLE: tuple[Row, ...] = (
     ("GET", "/healthz", health.Alive, anyone, limits.FREE),
     ("GET", "/readyz", health.Ready, anyone, limits.FREE),
     ("GET", "/metrics", metrics.Metrics, scraping, limits.FREE),
+    ("GET", "/openapi.json", openapi.OpenApi, anyone, limits.FREE),
+    ("GET", "/docs", docs.Docs, anyone, limits.FREE),
+    ("GET", "/docs/<name>", docs.DocsFile, anyone, limits.FREE),
 )
 
 ROUTES = tuple(Route(method, tuple(urls.split()), resource, rule, limit) for method, urls, resource, rule, limit in TABLE)

@@ -17,12 +17,20 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import requests
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import KeySet, RSAKey
 
 from tests.visitor import Answer, Visitor
 
-MISSING = object()  # A claim or a field that is left out.
+
+class Missing:
+    """Stands for a claim or a field that is left out."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = Missing()
 FRONT_END = "https://app.example.com/signed-in"
 CLIENT_ID, CLIENT_SECRET = "gatehouse-client", "s3cret: of+the/client"
 
@@ -99,7 +107,7 @@ class Provider:
     def sign(self, claims: dict[str, Any], **header: Any) -> str:
         """An honest signature, but for what stands in `header`."""
         key = self.keys[0]
-        return jwt.encode({"alg": "RS256", "kid": key.kid, **header}, claims, key)
+        return jws.serialize_compact({"alg": "RS256", "kid": key.kid, **header}, json.dumps(claims), key)
 
     def answer(self, path: str, sent: dict[str, str], authorization: str) -> Reply:
         """What one of its addresses answers."""
@@ -160,7 +168,7 @@ class Provider:
 
 def new_key() -> RSAKey:
     """A key of the size that providers use."""
-    return RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256", "kid": secrets.token_hex(4)})
+    return RSAKey.generate_key(2048, {"use": "sig", "kid": secrets.token_hex(4)})
 
 
 def s256(verifier: str) -> str:

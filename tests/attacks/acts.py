@@ -16,6 +16,11 @@ from tests.visitor import PASSWORD, Answer, Visitor
 OTHER = "another long password"
 
 
+def wide(text: str) -> str:
+    """Full-width look-alikes of these ASCII characters, which are the same to who normalises by NFKC."""
+    return "".join(chr(ord(one) + 0xFEE0) for one in text)
+
+
 def count(table: Any, *which: Any) -> int:
     """How many rows of a table there are."""
     with reading() as db:

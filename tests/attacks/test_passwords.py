@@ -18,7 +18,7 @@ REFUSED_TEXTS = {"NUL": "a password with\x00a NUL in it", "half a surrogate pair
 @pytest.mark.parametrize(
     "password",
     ["x" * 71, "x" * 72, "x" * 73, "x" * 100, "x" * 256, "ä" * 36, "ä" * 37, "€" * 24 + "x", "🔑" * 256, "\u0301" * 30],
-    ids=lambda password: f"{len(password.encode())} bytes of {ascii(password[0])}",
+    ids=lambda password: f"{len(password.encode())} bytes of {password[0]!a}",
 )
 def test_every_byte_of_a_password_counts(server, email, password):
     server.join(email, password)
@@ -37,7 +37,9 @@ def test_what_can_be_no_password_is_refused_clearly(server, email, text):
         "/signup": server.sign_up(f"other.{email}", text),
         link: server.post(link, {"password": text}),
         "/api/password/reset": server.post("/api/password/reset", {"token": link.split("/")[-1], "password": text}),
-        "/change-password": server.post("/change-password", {"current_password": PASSWORD, "new_password": text}, token=tokens["access_token"]),
+        "/change-password": server.post(
+            "/change-password", {"current_password": PASSWORD, "new_password": text}, token=tokens["access_token"]
+        ),
     }
     assert {path: one.status for path, one in answers.items()} == dict.fromkeys(answers, 400)
     assert {one.code for one in answers.values()} == {"weak_password" if text == "" else "validation_failed"}

@@ -19,8 +19,13 @@ def store(tmp_path_factory):
     """The Redis that the server of this module is configured with."""
     running = Store(PORT, tmp_path_factory.mktemp("redis"))
     yield running
-    running.thaw()
     running.kill()
+
+
+@pytest.fixture(autouse=True)
+def mended(store):
+    """Redis runs when a test begins."""
+    store.mend()
 
 
 def seen(server, tokens):

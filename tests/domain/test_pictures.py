@@ -111,7 +111,7 @@ def test_every_other_format_is_refused(kind):
         plain()[:60],
         bomb(0, 5),
         bomb(5, 0),
-        bomb(100, 100),
+        bomb(100_000, 100_000),
     ],
 )
 def test_what_is_no_picture_is_refused(data):
@@ -121,9 +121,10 @@ def test_what_is_no_picture_is_refused(data):
 
 @pytest.mark.parametrize("size", [(5001, 5000), (25_000_001, 1), (9000, 9000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
 def test_too_many_pixels_are_refused_before_they_are_decoded(size):
+    data = bomb(*size)
     began = time.thread_time()
-    with pytest.raises(InvalidPicture):
-        pictures.thumbnail(bomb(*size))
+    with pytest.raises(InvalidPicture, match="pixels|not a picture"):
+        pictures.thumbnail(data)
     assert time.thread_time() - began < 0.5
 
 
@@ -139,6 +140,7 @@ def test_a_file_that_takes_too_long_is_given_up(make, monkeypatch):
 
 
 def test_the_largest_picture_is_drawn_in_time():
+    assert pictures.thumbnail(bomb(5000, 5000))
     data = encoded(Image.linear_gradient("L").resize((5000, 5000)), "JPEG", progressive=True)
     assert near(opened(pictures.thumbnail(data)).getpixel(CENTRE), (128, 128, 128))
 

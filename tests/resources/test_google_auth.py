@@ -183,7 +183,7 @@ def test_a_stranger_without_a_usable_address_is_refused(house, google, email):
 
 def test_a_name_that_no_database_takes_does_no_harm(house, google):
     google.says = {"name": "Ro\u0000bin \ud800 \u202e" + "x" * 500}
-    assert sign_in(house, google).json["user"]["name"].startswith("Robin  xxx")
+    assert sign_in(house, google).json["user"]["name"].startswith("Robin xxx")
 
 
 # By a front end.

@@ -1,6 +1,7 @@
 """The profile: what its owner sees and may change, all of it or nothing, and the picture."""
 
 import json
+from itertools import product
 
 import pytest
 from sqlalchemy import event, select
@@ -22,45 +23,49 @@ GOOD = {
     "timezone": "Europe/Vienna",
     "metadata": {"theme": "dark", "sizes": [1, 2.5, None, True], "deep": {"ä": "🦊"}},
 }
-BAD = [
-    ("name", ""),
-    ("name", "   "),
-    ("name", "x" * 201),
-    ("name", 1),
-    ("name", ["x"]),
-    ("username", "ab"),
-    ("username", "x" * 33),
-    ("username", "robin@example.com"),
-    ("username", "röbin"),
-    ("username", ""),
-    ("phone", "call me"),
-    ("phone", "1234"),
-    ("phone", "+43 1 234567 ext 8"),
-    ("phone", "+1234567890123456"),
-    ("phone", "\uff11\uff12\uff13\uff14\uff15\uff16\uff17"),
-    ("phone", "+43 1 234567\n"),
-    ("phone", 431234567),
-    ("bio", "x" * 2001),
-    ("bio", "a\0b"),
-    ("bio", "a\ud800b"),
-    ("locale", "german!"),
-    ("locale", "d"),
-    ("locale", "de_AT"),
-    ("locale", "de-" + "abcdefgh-" * 4),
-    ("timezone", "Mars/Olympus"),
-    ("timezone", "europe/vienna"),
-    ("timezone", "../../etc/passwd"),
-    ("timezone", "Europe"),
-    ("timezone", "localtime"),
-    ("timezone", ""),
-    ("metadata", []),
-    ("metadata", "{}"),
-    ("metadata", {"a": "x" * 17_000}),
-    ("metadata", {"a": "b\0"}),
-    ("metadata", {"a\0": 1}),
-    ("metadata", {"a": [{"b": "\udfff"}]}),
-    ("metadata", {"1": {"2": {"3": {"4": {"5": {"6": {"7": {"8": {}}}}}}}}}),
-    ("metadata", {"a": [[[[[[[[]]]]]]]]}),
+BAD = {
+    "name": ["", "   ", "x" * 201, 1, ["x"]],
+    "username": ["ab", "x" * 33, "robin@example.com", "röbin", ""],
+    "phone": [
+        "call me",
+        "1234",
+        "+43 1 234567 ext 8",
+        "+1234567890123456",
+        "\uff11\uff12\uff13\uff14\uff15\uff16\uff17",
+        "+43 1 234567\n",
+        431234567,
+    ],
+    "bio": ["x" * 2001, "a\0b", "a\ud800b"],
+    "locale": ["german!", "d", "de_AT", "de-" + "abcdefgh-" * 4],
+    "timezone": ["Mars/Olympus", "europe/vienna", "../../etc/passwd", "Europe", "localtime", ""],
+    "metadata": [
+        [],
+        "{}",
+        {"a": "x" * 17_000},
+        {"a": "b\0"},
+        {"a\0": 1},
+        {"a": [{"b": "\udfff"}]},
+        {"1": {"2": {"3": {"4": {"5": {"6": {"7": {"8": {}}}}}}}}},
+        {"a": [[[[[[[[]]]]]]]]},
+    ],
+}
+KEPT = [
+    ("name", "  Robin  ", "Robin"),
+    ("name", "x" * 200, "x" * 200),
+    ("name", "🦊" * 200, "🦊" * 200),
+    ("username", "Robin.Doe-9", "robin.doe-9"),
+    ("phone", "0123456789", "0123456789"),
+    ("phone", "+1 2 3 4 5 6 7 8 9 0 1 2 3 4 5", "+1 2 3 4 5 6 7 8 9 0 1 2 3 4 5"),
+    ("bio", "", ""),
+    ("bio", "🦊" * 2000, "🦊" * 2000),
+    ("locale", "zh-Hant-TW", "zh-Hant-TW"),
+    ("timezone", "UTC", "UTC"),
+    ("timezone", "America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+    ("timezone", "Etc/GMT+12", "Etc/GMT+12"),
+    ("metadata", {}, {}),
+    ("metadata", {"a": "x" * 16_000}, {"a": "x" * 16_000}),
+    ("metadata", {"n": 2**63, "m": -(10**30), "f": 1e300}, {"n": 2**63, "m": -(10**30), "f": 1e300}),
+    ("metadata", {"1": {"2": {"3": {"4": {"5": {"6": {"7": [0]}}}}}}}, {"1": {"2": {"3": {"4": {"5": {"6": {"7": [0]}}}}}}}),
 ]
 
 
@@ -74,9 +79,9 @@ def token(member):
     return member["access_token"]
 
 
-def row(email):
+def columns_of(email):
     with reading() as db:
-        return db.scalars(select(User).where(User.email == email)).one()
+        return db.execute(select(User.__table__).where(User.email == email)).one()
 
 
 def path_of(answer):
@@ -125,77 +130,56 @@ def test_nothing_to_change_is_fine(house, token, body):
     assert (answer.status, answer.json) == (200, before)
 
 
-@pytest.mark.parametrize(
-    ("field", "sent", "kept"),
-    [
-        ("name", "  Robin  ", "Robin"),
-        ("name", "x" * 200, "x" * 200),
-        ("name", "🦊" * 200, "🦊" * 200),
-        ("username", "Robin.Doe-9", "robin.doe-9"),
-        ("phone", "0123456789", "0123456789"),
-        ("phone", "+1 2 3 4 5 6 7 8 9 0 1 2 3 4 5", "+1 2 3 4 5 6 7 8 9 0 1 2 3 4 5"),
-        ("bio", "", ""),
-        ("bio", "🦊" * 2000, "🦊" * 2000),
-        ("locale", "zh-Hant-TW", "zh-Hant-TW"),
-        ("timezone", "UTC", "UTC"),
-        ("timezone", "America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
-        ("timezone", "Etc/GMT+12", "Etc/GMT+12"),
-        ("metadata", {}, {}),
-        ("metadata", {"a": "x" * 16_000}, {"a": "x" * 16_000}),
-        ("metadata", {"n": 2**63, "m": -(10**30), "f": 1e300}, {"n": 2**63, "m": -(10**30), "f": 1e300}),
-        ("metadata", {"1": {"2": {"3": {"4": {"5": {"6": {"7": [0]}}}}}}}, {"1": {"2": {"3": {"4": {"5": {"6": {"7": [0]}}}}}}}),
-    ],
-)
-def test_a_field_is_kept_as_it_should_be(house, token, field, sent, kept):
-    answer = house.patch("/profile", {field: sent}, token=token)
-    assert (answer.status, answer.json.get(field)) == (200, kept)
-    assert house.get("/profile", token=token).json[field] == kept
+@pytest.mark.parametrize("field", sorted(CHANGEABLE))
+def test_a_field_is_kept_as_it_should_be(house, token, field):
+    for sent, kept in ((sent, kept) for name, sent, kept in KEPT if name == field):
+        answer = house.patch("/profile", {field: sent}, token=token)
+        assert (answer.status, answer.json.get(field)) == (200, kept)
+        assert house.get("/profile", token=token).json[field] == kept
 
 
-@pytest.mark.parametrize(("field", "value"), BAD)
-def test_a_bad_value_is_refused_with_its_field_and_nothing_changes(house, token, field, value):
+@pytest.mark.parametrize("field", BAD)
+def test_a_bad_value_is_refused_with_its_field_and_nothing_changes(house, token, field):
     before = house.put("/profile", GOOD, token=token).json
-    answer = house.put("/profile", {"bio": "Changed.", "name": "Changed", field: value}, token=token)
-    assert (answer.status, answer.code) == (400, "validation_failed")
-    assert {fault["field"].split(".")[0] for fault in answer.json["errors"]} == {field}
+    for value in BAD[field]:
+        answer = house.put("/profile", {"bio": "Changed.", "name": "Changed", field: value}, token=token)
+        assert (answer.status, answer.code) == (400, "validation_failed"), value
+        assert {fault["field"].split(".")[0] for fault in answer.json["errors"]} == {field}
     assert house.get("/profile", token=token).json == before
 
 
-@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
-def test_a_number_beyond_json_is_refused(house, token, number):
-    text, headers = f'{{"a": [{number}]}}', {"Content-Type": "application/json"}
-    answer = house.put("/profile", data=f'{{"metadata": {text}}}', headers=headers, token=token)
-    assert answer.code in ("validation_failed", "malformed_json")
-    assert house.put("/profile", **form(metadata=text), token=token).code == "validation_failed"
+def test_a_number_beyond_json_is_refused(house, token):
+    for number in ("1e999", "-1e999", "NaN", "Infinity", "9" * 5000):
+        text, headers = f'{{"a": [{number}]}}', {"Content-Type": "application/json"}
+        answer = house.put("/profile", data=f'{{"metadata": {text}}}', headers=headers, token=token)
+        assert answer.code in ("validation_failed", "malformed_json")
+        assert house.put("/profile", **form(metadata=text), token=token).code == "validation_failed"
     assert house.get("/profile", token=token).json["metadata"] is None
 
 
-@pytest.mark.parametrize("depth", [9, 150, 400, 900, 5000, 30_000])
-def test_metadata_of_any_depth_gets_a_clear_answer(house, token, depth):
-    data = '{"metadata": {"a": ' + "[" * depth + "]" * depth + "}}"
-    answer = house.put("/profile", data=data, headers={"Content-Type": "application/json"}, token=token)
-    assert answer.code in ("validation_failed", "malformed_json")
-    text = '{"a": ' + "[" * depth + "]" * depth + "}"
-    assert house.put("/profile", **form(metadata=text), token=token).code == "validation_failed"
+def test_metadata_of_any_depth_gets_a_clear_answer(house, token):
+    for depth in (8, 150, *range(300, 1000, 50), 5000, 30_000):
+        text, headers = '{"a": ' + "[" * depth + "]" * depth + "}", {"Content-Type": "application/json"}
+        answer = house.put("/profile", data=f'{{"metadata": {text}}}', headers=headers, token=token)
+        assert answer.code in ("validation_failed", "malformed_json")
+        assert house.put("/profile", **form(metadata=text), token=token).code == "validation_failed"
 
 
-@pytest.mark.parametrize("column", sorted({column.name for column in User.__table__.columns} - CHANGEABLE))
-@pytest.mark.parametrize("value", [True, "x", None])
-def test_no_other_column_can_be_changed(house, email, token, column, value):
-    before = {name: getattr(row(email), name) for name in User.__mapper__.attrs.keys()}  # noqa: SIM118 - Not a dictionary.
-    for method in ("PUT", "PATCH"):
-        for more in ({}, {"name": "Robin"}):
+def test_no_other_column_can_be_changed(house, email, token):
+    before = columns_of(email)
+    for column in sorted({column.name for column in User.__table__.columns} - CHANGEABLE):
+        for method, value, more in product(("PUT", "PATCH"), (True, "x", None), ({}, {"name": "Robin"})):
             answer = house.request(method, "/profile", {column: value, **more}, token=token)
             assert answer.code == "validation_failed"
             assert [fault["field"] for fault in answer.json["errors"]] == [column]
-    if column != "picture":
-        assert house.put("/profile", **form(**{column: "x", "name": "Robin"}), token=token).code == "validation_failed"
-    assert {name: getattr(row(email), name) for name in before} == before
+        if column != "picture":
+            assert house.put("/profile", **form(**{column: "x", "name": "Robin"}), token=token).code == "validation_failed"
+    assert columns_of(email) == before
 
 
-@pytest.mark.parametrize("field", ["extra", "picture_url", "email_confirmed", "is_admin", "roles", "permissions", "__class__"])
-def test_nor_anything_else(house, token, field):
-    assert house.put("/profile", {field: "x"}, token=token).code == "validation_failed"
+def test_nor_anything_else(house, token):
+    for field in ("extra", "picture_url", "email_confirmed", "is_admin", "roles", "permissions", "__class__", "model_config", "changes"):
+        assert house.put("/profile", {field: "x"}, token=token).code == "validation_failed"
 
 
 def test_a_username_that_somebody_has_is_refused_and_nothing_changes(house, token):
@@ -240,38 +224,39 @@ def test_an_empty_field_of_a_form_clears(house, token):
     assert answer.json.items() >= (dict.fromkeys(GOOD) | {"name": GOOD["name"]}).items()
 
 
-@pytest.mark.parametrize(("field", "value"), [one for one in BAD if isinstance(one[1], str) and one[1] and "\ud800" not in one[1]])
-def test_a_bad_value_in_a_form_is_refused_too(house, token, field, value):
-    answer = house.put("/profile", **form(plain(), **{field: value if field != "metadata" else "[]"}), token=token)
-    assert (answer.status, answer.code) == (400, "validation_failed")
-    assert {fault["field"] for fault in answer.json["errors"]} == {field}
+@pytest.mark.parametrize("field", sorted(CHANGEABLE - {"metadata"}))
+def test_a_bad_value_in_a_form_is_refused_too(house, token, field):
+    for value in BAD[field]:
+        if isinstance(value, str) and value and value.isprintable():
+            answer = house.put("/profile", **form(plain(), **{field: value}), token=token)
+            assert (answer.status, answer.code) == (400, "validation_failed"), value
+            assert {fault["field"] for fault in answer.json["errors"]} == {field}
     assert stored() == []
 
 
-@pytest.mark.parametrize("text", ["{", "null", "[]", '{"a":1,"a":2}', '{"a":"\\u0000"}', '{"a":"\\ud800"}', "nope"])
-def test_metadata_in_a_form_is_an_object_in_json(house, token, text):
+def test_metadata_in_a_form_is_an_object_in_json(house, token):
     house.put("/profile", GOOD, token=token)
-    answer = house.put("/profile", **form(metadata=text), token=token)
-    if text == "null":
-        assert answer.json["metadata"] is None
-    else:
-        assert (answer.code, answer.json["errors"][0]["field"]) == ("validation_failed", "metadata")
-        assert house.get("/profile", token=token).json["metadata"] == GOOD["metadata"]
+    for text in ("{", "[]", '"{}"', '{"a":1,"a":2}', '{"a":"\\u0000"}', '{"a":"\\ud800"}', "nope"):
+        answer = house.put("/profile", **form(metadata=text), token=token)
+        assert (answer.code, answer.json["errors"][0]["field"]) == ("validation_failed", "metadata"), text
+    assert house.get("/profile", token=token).json["metadata"] == GOOD["metadata"]
+    assert house.put("/profile", **form(metadata="null"), token=token).json["metadata"] is None
 
 
-@pytest.mark.parametrize("field", sorted(CHANGEABLE))
-def test_a_file_is_no_text(house, token, field):
-    sent = form(b"robin", field=field)
-    sent["data"] = sent["data"].replace(b'name="picture"', f'name="{field}"'.encode())
-    assert house.put("/profile", **sent, token=token).code == "validation_failed"
+def test_a_file_is_no_text(house, token):
+    for field in CHANGEABLE:
+        sent = form(b"robin")
+        sent["data"] = sent["data"].replace(b'name="picture"', f'name="{field}"'.encode())
+        answer = house.put("/profile", **sent, token=token)
+        assert (answer.code, answer.json["errors"][0]["field"]) == ("validation_failed", field)
 
 
-@pytest.mark.parametrize("value", ["", "text", None, 1, {"data": "x"}])
-def test_a_picture_is_a_file(house, token, value):
+def test_a_picture_is_a_file(house, token):
     url = house.put("/profile", **form(plain()), token=token).json["picture_url"]
-    text = form(field=str(value))
-    text["data"] = text["data"].replace(b'name="field"', b'name="picture"')
-    for sent in ({"json": {"picture": value}}, text):
+    texts = [form(field=value) for value in ("", "text")]
+    for text in texts:
+        text["data"] = text["data"].replace(b'name="field"', b'name="picture"')
+    for sent in (*texts, *({"json": {"picture": value}} for value in ("", "text", None, 1, {"data": "x"}))):
         answer = house.put("/profile", **sent, token=token)
         assert (answer.code, answer.json["errors"][0]["field"]) == ("validation_failed", "picture")
     assert house.get("/profile", token=token).json["picture_url"] == url
@@ -318,12 +303,10 @@ def test_a_picture_is_served_safely_and_may_be_kept(house, token):
     assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(got.body)))
 
 
-@pytest.mark.parametrize(
-    "name", ["x.webp", "..%2f..%2fsecrets.json", "%00.webp", "a%00b.webp", "%2e%2e", "profile.webp%0d%0aX: y", "é.webp"]
-)
-def test_there_is_nothing_else_at_the_address_of_pictures(house, token, name):
+def test_there_is_nothing_else_at_the_address_of_pictures(house, token):
     house.put("/profile", **form(plain()), token=token)
-    assert house.get(f"/uploads/profile_pictures/{name}").code == "not_found"
+    for name in ("x.webp", "..%2f..%2fsecrets.json", "%00.webp", "a%00b.webp", "%2e%2e", "a.webp%0d%0aX: y", "\xe9.webp", ".", "a" * 5000):
+        assert house.get(f"/uploads/profile_pictures/{name}").code == "not_found", name
 
 
 @pytest.mark.settings(RATE_LIMIT_ENABLED=True, RATE_LIMIT_ANONYMOUS="5 per hour")
@@ -361,11 +344,11 @@ def test_a_picture_can_be_taken_away(house, token):
     assert stored() == []
 
 
-@pytest.mark.parametrize("data", [b"", b"<svg/>", b"nothing", plain("BMP"), photo()[:500]])
-def test_what_is_no_picture_changes_nothing(house, token, data):
+def test_what_is_no_picture_changes_nothing(house, token):
     url = house.put("/profile", **form(plain()), token=token).json["picture_url"]
-    answer = house.put("/profile", **form(data, name="Changed"), token=token)
-    assert (answer.status, answer.code) == (400, "invalid_picture")
+    for data in (b"", b"<svg/>", b"nothing", plain("BMP"), photo()[:500]):
+        answer = house.put("/profile", **form(data, name="Changed"), token=token)
+        assert (answer.status, answer.code) == (400, "invalid_picture")
     profile = house.get("/profile", token=token).json
     assert (profile["name"], profile["picture_url"]) == (None, url)
     assert len(stored()) == 1
