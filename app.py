@@ -30,19 +30,19 @@ def create_app(**given: object) -> Flask:
     logs.register(app)
     frame.register(app)
     problems.register(app)
-    limiter.register(app)
+    limiter.set_up()
     tokens.register(app)
     views.register(app)
     base.connect(base.Api(app), routes.ROUTES)
-    CORS(
-        app,
-        origins=settings.cors_origins,
-        supports_credentials=True,
-        allow_headers=CORS_HEADERS,
-        expose_headers=CORS_EXPOSED,
-        max_age=600,
-        vary_header=True,
-    )
+    if settings.cors_origins:
+        CORS(
+            app,
+            origins=settings.cors_origins,
+            supports_credentials=True,
+            allow_headers=CORS_HEADERS,
+            expose_headers=CORS_EXPOSED,
+            max_age=600,
+        )
     if settings.TRUSTED_PROXIES:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]
     for line in config.warnings(settings):

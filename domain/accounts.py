@@ -1,6 +1,6 @@
 """Accounts: find them, make them, switch them on and off."""
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
@@ -11,28 +11,33 @@ from model import User
 
 ACTIVE, INACTIVE = "active", "inactive"
 
+# Built once: building a statement costs more than running it.
+_BY_ID = select(User).where(User.id == bindparam("id"))
+_BY_EMAIL = select(User).where(User.email == bindparam("email"))
+_BY_NAME = select(User).where(or_(User.email == bindparam("name"), User.username == bindparam("name")))
+_HELD = _BY_ID.with_for_update(key_share=True).execution_options(populate_existing=True)
+
 
 def find(db: Database, email: str) -> User | None:
     """The account of an address in its canonical form."""
-    return db.scalar(select(User).where(User.email == email))
+    return db.scalar(_BY_EMAIL, {"email": email})
 
 
 def hold(db: Database, user_id: str) -> User | None:
     """The account as it is now, held to the end of the act: who lets somebody in and who ends what runs wait for each other."""
-    mine = select(User).where(User.id == user_id).with_for_update(key_share=True)
-    return db.scalar(mine.execution_options(populate_existing=True))
+    return db.scalar(_HELD, {"id": user_id})
 
 
 def look_up(identifier: str) -> User | None:
     """The account behind what somebody typed: an address or a username, in canonical form."""
     with reading() as db:
-        return db.scalar(select(User).where(or_(User.email == identifier, User.username == identifier)))
+        return db.scalar(_BY_NAME, {"name": identifier})
 
 
 def get(user_id: str) -> User:
     """The account with this id; `NotFound` if there is none."""
     with reading() as db:
-        user = db.get(User, user_id)
+        user = db.scalar(_BY_ID, {"id": user_id})
     if user is None:
         raise NotFound
     return user

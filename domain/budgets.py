@@ -8,7 +8,7 @@ budgets of their own, so that a stranger locks out nobody (OWASP ASVS 6.3.1, NIS
 
 from typing import Any, Literal, NewType
 
-from sqlalchemy import Executable, case, delete, update
+from sqlalchemy import BigInteger, Executable, Integer, bindparam, case, delete, update
 from sqlalchemy.orm import Session as Database
 
 import config
@@ -27,10 +27,10 @@ def spend(kind: Kind, account: str, caller: str = STRANGER) -> Try:
     now = clock.epoch()
     key = secrets.hashed(f"{kind}\0{account}\0{caller}")
     with transaction() as db:
-        taken = changed(db, _take(key, now))
+        taken = changed(db, TAKE, _take(key, now))
         if not taken:
             add_if_absent(db, Budget, **_unspent(key, account, now))
-            taken = changed(db, _take(key, now))
+            taken = changed(db, TAKE, _take(key, now))
     if not taken:
         raise TooManyAttempts(retry_after=_wait(key, now))
     return Try(key)
@@ -38,8 +38,7 @@ def spend(kind: Kind, account: str, caller: str = STRANGER) -> Try:
 
 def clear(db: Database, right: Try) -> None:
     """This try was right: its caller's own count on the account starts anew, and nobody else's. Part of the act it allowed."""
-    anew = {"failures": 0, "in_a_row": 0, "pause_seconds": limits.FIRST_PAUSE_SECONDS, "blocked_until_epoch": 0}
-    db.execute(update(Budget).where(Budget.key == right).values(anew))
+    changed(db, CLEAR, {"budget": right})
 
 
 def unlock(account: str) -> int:
@@ -48,16 +47,26 @@ def unlock(account: str) -> int:
         return changed(db, delete(Budget).where(Budget.account == secrets.hashed(account)))
 
 
-def _take(key: str, now: int) -> Executable:
+def _take(key: str, now: int) -> dict[str, Any]:
+    """The values with which `TAKE` takes one try."""
+    return {
+        "budget": key,
+        "now": now,
+        "over": now - config.settings.LOCKOUT_WINDOW_SECONDS,
+        "most": config.settings.FAILED_ATTEMPTS_LIMIT,
+    }
+
+
+def _taking() -> Executable:
     """One try, if the caller is not held back; the last of a round starts the pause, and the next pause is twice as long."""
-    fresh = Budget.window_epoch <= now - config.settings.LOCKOUT_WINDOW_SECONDS
+    now, longest = bindparam("now", type_=BigInteger), limits.LONGEST_PAUSE_SECONDS
+    fresh = Budget.window_epoch <= bindparam("over", type_=BigInteger)
     count = case((fresh, 1), else_=Budget.failures + 1)
-    last = count >= config.settings.FAILED_ATTEMPTS_LIMIT
-    longest = limits.LONGEST_PAUSE_SECONDS
+    last = count >= bindparam("most", type_=Integer)
     doubled = case((Budget.pause_seconds * 2 > longest, longest), else_=Budget.pause_seconds * 2)
     return (
         update(Budget)
-        .where(Budget.key == key, Budget.blocked_until_epoch <= now, Budget.in_a_row < limits.FAILURES_IN_A_ROW)
+        .where(Budget.key == bindparam("budget"), Budget.blocked_until_epoch <= now, Budget.in_a_row < limits.FAILURES_IN_A_ROW)
         # MariaDB and MySQL assign in this order and read what was just assigned: each column is read before it is written.
         .ordered_values(
             (Budget.blocked_until_epoch, case((last, now + Budget.pause_seconds), else_=0)),
@@ -67,6 +76,15 @@ def _take(key: str, now: int) -> Executable:
             (Budget.window_epoch, case((fresh, now), else_=Budget.window_epoch)),
         )
     )
+
+
+# Statements of every sign-in are built once: building one costs more than running it.
+TAKE = _taking()
+CLEAR = (
+    update(Budget)
+    .where(Budget.key == bindparam("budget"))
+    .values(failures=0, in_a_row=0, pause_seconds=limits.FIRST_PAUSE_SECONDS, blocked_until_epoch=0)
+)
 
 
 def _unspent(key: str, account: str, now: int) -> dict[str, Any]:

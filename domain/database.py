@@ -6,7 +6,7 @@ a transaction takes the only write lock at once (BEGIN IMMEDIATE), so do slow wo
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -37,16 +37,18 @@ def connect(settings: Settings) -> None:
     elif uri.startswith("sqlite"):
         options = {"pool_size": settings.DATABASE_POOL_SIZE, "connect_args": {"check_same_thread": False, "timeout": 10}}
     else:
-        options["isolation_level"] = "READ COMMITTED"
         options["connect_args"] = {"connect_timeout": 5, "charset": "utf8mb4"}
-    engine = create_engine(uri, **options)
     if uri.startswith("sqlite"):
+        engine = create_engine(uri, **options)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
-    else:
-        event.listen(engine, "checkout", _ping)
-        event.listen(engine, "checkin", _remember)
-    _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+        _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+        return
+    # Connections rest in the mode of the many looks, and change to the other for the few acts: a change costs time.
+    _readers = create_engine(uri, isolation_level="AUTOCOMMIT", **options)
+    event.listen(_readers, "checkout", _ping)
+    event.listen(_readers, "checkin", _remember)
+    engine = _readers.execution_options(isolation_level="READ COMMITTED")
 
 
 def _part_from_parent() -> None:
@@ -84,9 +86,10 @@ def connection() -> Iterator[Connection]:
         yield bare
 
 
-def changed(db: Session, statement: Executable) -> int:
+def changed(db: Session, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
     """Run an update or delete; how many rows it matched. The way to take what may be taken once."""
-    result = db.execute(statement, execution_options={"synchronize_session": False})
+    db.flush()
+    result = db.connection().execute(statement, values)
     assert isinstance(result, CursorResult)
     return result.rowcount
 

@@ -49,6 +49,7 @@ def remember(db: Database, user_id: str, client: Client, device: Device | None) 
         last_used_at=now,
     )
     db.add(made)
+    db.flush()
     return made.id, token
 
 

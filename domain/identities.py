@@ -4,16 +4,20 @@ Nobody gets an account by claiming its address: a provider that vouches for it, 
 signed up with that address before gains nothing by it (account pre-hijacking, CVE-2026-53516).
 """
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
 from domain import accounts, clock, mail, providers, sign_up
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
-from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed, Unavailable
+from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed
 from domain.providers import Claims
 from model import Identity, User
+
+
+class Raced(Exception):
+    """Somebody else has just made or joined the same account."""
 
 
 def of(user_id: str) -> list[Identity]:
@@ -29,54 +33,55 @@ def owner(db: Database, claims: Claims) -> User | None:
     return db.scalar(select(User).join(Identity, Identity.user_id == User.id).where(*same))
 
 
-def look(db: Database, claims: Claims) -> None:
-    """Refuse what `admit` would refuse, before a code is handed out for it."""
+def look(db: Database, claims: Claims) -> User | None:
+    """The account that `admit` would find for a known identity; refuses what it would refuse, before a code is handed out."""
     known = owner(db, claims)
     if known is None and claims.email is None:
         raise ProviderFailed
     user = known or (accounts.find(db, claims.email or "") if claims.vouched else None)
     if user is not None:
         _refuse_unfit(db, user, claims, known=known is not None)
+    return known
 
 
 def admit(db: Database, claims: Claims, client: Client) -> User | None:
     """The account of an identity: its own, else its address's, else a new one; None while nobody vouches for the address.
 
     `AccountDisabled`, `LinkTaken` if the account has another identity of this provider, `ProviderFailed` without an address.
+    `Raced` if somebody else was first: the act ends, and begins anew.
     """
-    look(db, claims)
-    email = claims.email or ""
-    sign_up.lock(db, email)
-    for _ in range(3):
-        known = owner(db, claims)
-        if known is not None or not claims.vouched:
-            return _known(db, known, claims) if known else None
-        user = accounts.find(db, email)
-        try:
-            return _join(db, user, claims, client) if user else _make(db, claims)
-        except (IntegrityError, LinkInvalid):
-            continue  # Somebody else was first: look again.
-    raise Unavailable(retry_after=1)
+    known = look(db, claims)
+    if known is not None or not claims.vouched:
+        return _known(db, known, claims) if known else None
+    sign_up.lock(db, claims.email or "")
+    user = _hold(db, claims.email or "")
+    known = owner(db, claims)
+    if known is not None:
+        return _known(db, known, claims)
+    try:
+        return _join(db, user, claims, client) if user else _make(db, claims)
+    except (IntegrityError, LinkInvalid):
+        raise Raced from None
 
 
-def check_link(db: Database, user_id: str, claims: Claims) -> None:
-    """Refuse to link an identity that is another account's, or a second one of its provider: `LinkTaken`."""
+def check_link(db: Database, user_id: str, claims: Claims) -> bool:
+    """Refuse to link an identity that is another account's, or a second one of its provider (`LinkTaken`); whether it is linked."""
     known = owner(db, claims)
     if (known is not None and known.id != user_id) or (known is None and _has_other(db, user_id, claims)):
         raise LinkTaken
+    return known is not None
 
 
 def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
     """Link an identity to the caller's account, and tell its owner; again is fine. `LinkTaken`."""
-    check_link(db, caller.user_id, claims)
-    user = db.get(User, caller.user_id)
+    user = accounts.hold(db, caller.user_id)
     if user is None:
         raise NotFound
-    if owner(db, claims) is not None:
+    if check_link(db, user.id, claims):
         return
     try:
         _add(db, user, claims)
-    except IntegrityError:
+    except IntegrityError:  # Somebody else was first.
         raise LinkTaken from None
     _tell(db, user, claims, client)
 
@@ -84,8 +89,7 @@ def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
 def remove(caller: Caller, provider: str) -> None:
     """Unlink the caller's identity of a provider; `NotFound`, or `LastWayIn` where nothing else would open the account."""
     with transaction() as db:
-        # The user's row is held, so that of two removals at once the second sees what the first has left.
-        user = db.scalar(select(User).where(User.id == caller.user_id).with_for_update())
+        user = accounts.hold(db, caller.user_id)  # So that of two removals at once the second sees what the first has left.
         mine = Identity.user_id == caller.user_id
         if user is None or not db.scalar(select(func.count()).select_from(Identity).where(mine, Identity.provider == provider)):
             raise NotFound
@@ -94,6 +98,12 @@ def remove(caller: Caller, provider: str) -> None:
             raise LastWayIn
         if not changed(db, delete(Identity).where(mine, Identity.provider == provider)):
             raise NotFound
+
+
+def _hold(db: Database, email: str) -> User | None:
+    """The account of an address as it is now, held to the end of the act, so that of many who join it at once one does."""
+    found = select(User).where(User.email == email).with_for_update(key_share=True)
+    return db.scalar(found.execution_options(populate_existing=True))
 
 
 def _known(db: Database, user: User, claims: Claims) -> User:
@@ -134,8 +144,10 @@ def _refuse_unfit(db: Database, user: User, claims: Claims, *, known: bool) -> N
 
 
 def _has_other(db: Database, user_id: str, claims: Claims) -> bool:
+    """Whether the account has another identity of this provider; the same one, linked a moment ago, is none."""
     mine = (Identity.user_id == user_id, Identity.provider == claims.provider)
-    return db.scalar(select(Identity.id).where(*mine)) is not None
+    other = or_(Identity.issuer != claims.issuer, Identity.sub != claims.sub)
+    return db.scalar(select(Identity.id).where(*mine, other)) is not None
 
 
 def _tell(db: Database, user: User, claims: Claims, client: Client) -> None:

@@ -3,13 +3,15 @@
 What is known of a session may be a while old: Redis keeps it for minutes, and the newest activity is written in batches.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, literal, or_
+from sqlalchemy import ColumnElement, and_, bindparam, case, or_
 
 import config
 from domain import activity, clock, revocation
 from model import Session, UtcTime
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def looks_idle(session_id: str, state: revocation.State) -> bool:
@@ -33,12 +35,18 @@ def over() -> ColumnElement[bool]:
     return or_(ended, Session.last_seen_at < now - timedelta(seconds=idle)) if idle else ended
 
 
-def lasting(session_id: str, now: datetime) -> list[ColumnElement[bool]]:
-    """What has to hold of a row that may go on: neither idle, unless this process knows better, nor at its absolute end."""
+# What has to hold of a row that may go on, and the values for it: neither idle nor at its absolute end.
+LASTING = and_(
+    or_(Session.expires_at.is_(None), Session.expires_at > bindparam("now", type_=UtcTime)),
+    Session.last_seen_at >= bindparam("alive_since", type_=UtcTime),
+)
+
+
+def lasting(session_id: str, now: datetime) -> dict[str, datetime]:
+    """The values of `LASTING`. What this process has seen of the session counts, though it may not be written yet."""
     idle = config.settings.SESSION_IDLE_SECONDS
     seen_here = clock.epoch() - activity.seen(session_id) <= idle
-    fresh = [Session.last_seen_at >= now - timedelta(seconds=idle + 1)] if idle and not seen_here else []
-    return [or_(Session.expires_at.is_(None), Session.expires_at > now), *fresh]
+    return {"now": now, "alive_since": now - timedelta(seconds=idle + 1) if idle and not seen_here else EVER}
 
 
 def of_tokens() -> timedelta:
@@ -46,7 +54,6 @@ def of_tokens() -> timedelta:
     return timedelta(seconds=max(config.settings.JWT_REFRESH_TOKEN_EXPIRES, config.settings.JWT_ACCESS_TOKEN_EXPIRES))
 
 
-def tokens_end(now: datetime) -> ColumnElement[datetime]:
-    """When the last token made now is over; no token outlives its session."""
-    latest = now + of_tokens()
-    return case((Session.expires_at < latest, Session.expires_at), else_=literal(latest, UtcTime()))
+def tokens_end(latest: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """When the last token of a session is over that would else last until `latest`; none outlives its session."""
+    return case((Session.expires_at < latest, Session.expires_at), else_=latest)

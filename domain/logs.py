@@ -1,9 +1,10 @@
 """What Gatehouse says goes to the console (stderr) and to LOG_FILE, one line an event, as text or JSON."""
 
-import json
 import logging
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
+
+import orjson
 
 import config
 
@@ -12,11 +13,18 @@ class _Line(logging.Formatter):
     """An event is one line, whatever it holds: control characters are written as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line, made once for all handlers."""
+        line: str | None = record.__dict__.get("line")
+        if line is None:
+            line = record.__dict__["line"] = self._line(record)
+        return line
+
+    def _line(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         facts = getattr(record, "facts", {})
         message = record.getMessage() + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
         if config.settings.LOG_FORMAT == "json":
-            return json.dumps({"at": at, "level": record.levelname, "logger": record.name, "message": message, **facts})
+            return orjson.dumps({"at": at, "level": record.levelname, "logger": record.name, "message": message, **facts}).decode()
         words = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
         return f"{at} {record.levelname} {record.name}: {_one_line(message)} {_one_line(words)}".rstrip()
 
@@ -32,10 +40,13 @@ def set_up() -> None:
         handler.setFormatter(_Line())
         root.addHandler(handler)
     root.setLevel(config.settings.LOG_LEVEL)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # No line shows them.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # Its own request lines show paths with tokens.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # It has a line for every run, and for every run left out.
 
 
 def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

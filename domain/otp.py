@@ -1,7 +1,7 @@
 """Six-digit codes by mail: to sign in without a password, as the second step of a sign-in, and for step-up."""
 
 import config
-from domain import accounts, budgets, factors, login, mail, metrics, secrets, social, tickets, totp
+from domain import accounts, budgets, devices, factors, login, mail, metrics, secrets, social, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
 from domain.errors import Fault, MfaInvalidCode, MfaTicketExpired, ValidationFailed
@@ -53,13 +53,15 @@ def sign_in(token: str, code: str, client: Client) -> Grant | Pending:
         email = tickets.email_of_code(db, tickets.SIGN_IN, subject)
     if email is None:
         raise MfaInvalidCode
-    tried = budgets.spend("code", accounts.budget_name(accounts.look_up(email), email))
+    user = accounts.look_up(email)
+    device = devices.recognise(client, user.id if user else "")
+    tried = budgets.spend("code", accounts.budget_name(user, email), device.id if device else budgets.STRANGER)
     with transaction() as db:
         right = tickets.try_code(db, tickets.SIGN_IN, subject, totp.plain_digits(code))
         user = accounts.find(db, email) if right and right.user_id else None
     if user is None:
         raise MfaInvalidCode
-    return login.enter(user, [login.MAILED_CODE], client, tried=tried)
+    return login.enter(user, [login.MAILED_CODE], client, device, tried)
 
 
 def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool = False) -> Grant | Pending:

@@ -9,17 +9,38 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Executable, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, literal, select, update
 from sqlalchemy.orm import Session as Database
+from sqlalchemy.orm.attributes import set_committed_value
 
 import config
 from domain import activity, clock, devices, lifetimes, metrics, revocation
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import SessionExpired, TokenRevoked
-from model import Device, Session, User
+from model import Device, Session, User, UtcTime
 
 REVOKED, EXPIRED = "revoked", "expired"
+
+# Built once: building a statement costs more than running it.
+_NOW = bindparam("now", type_=UtcTime)
+_SIGNED_IN = update(User).where(User.id == bindparam("user")).values(last_login_at=_NOW)
+_LIVE = (
+    select(Session.id)
+    .where(Session.user_id == bindparam("user"), Session.ended_at.is_(None))
+    .order_by(Session.created_at.desc(), Session.id)
+)
+_WITH_USER = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == bindparam("session"))
+_ROTATE = (
+    update(Session)
+    .where(Session.id == bindparam("session"), Session.generation == bindparam("from"), Session.ended_at.is_(None), lifetimes.LASTING)
+    .values(
+        generation=bindparam("to"),
+        rotated_at=_NOW,
+        last_seen_at=_NOW,
+        tokens_expire_at=lifetimes.tokens_end(bindparam("latest", type_=UtcTime)),
+    )
+)
 
 
 class Grant(NamedTuple):
@@ -35,10 +56,9 @@ def open(db: Database, user: User, amr: Sequence[str], client: Client, device: D
     """A new session for a user who has passed every stage. Over MAX_SESSIONS_PER_USER the oldest goes."""
     now = clock.now()
     # This update comes first: it holds the user's row, so that sign-ins of one user count their sessions one by one.
-    db.execute(update(User).where(User.id == user.id).values(last_login_at=now))
-    user.last_login_at = now
+    changed(db, _SIGNED_IN, {"user": user.id, "now": now})
+    set_committed_value(user, "last_login_at", now)
     device_id, device_token = devices.remember(db, user.id, client, device)
-    db.flush()
     if trust:
         devices.trust(db, device_id)
     lasting = config.settings.SESSION_MAX_SECONDS
@@ -61,7 +81,8 @@ def open(db: Database, user: User, amr: Sequence[str], client: Client, device: D
     db.add(session)
     db.flush()
     surplus = _live(db, user.id)[config.settings.MAX_SESSIONS_PER_USER :]
-    _end(db, [one.id for one in surplus])
+    if surplus:
+        _end(db, surplus)
     return Grant(session, user, 1, device_token)
 
 
@@ -84,7 +105,8 @@ def refresh(session_id: str, generation: int) -> Grant:
     """
     with transaction() as db:
         now = clock.now()
-        if changed(db, _rotate(session_id, generation, now)):
+        step = {"session": session_id, "from": generation, "to": generation + 1, "latest": now + lifetimes.of_tokens()}
+        if changed(db, _ROTATE, step | lifetimes.lasting(session_id, now)):
             session, user = _load(db, session_id)
             return Grant(session, user, generation + 1)
         session, user = _load(db, session_id)
@@ -111,7 +133,7 @@ def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
                 (Session.stepped_at, now),
                 (Session.rotated_at, now),
                 (Session.last_seen_at, now),
-                (Session.tokens_expire_at, lifetimes.tokens_end(now)),
+                (Session.tokens_expire_at, lifetimes.tokens_end(literal(now + lifetimes.of_tokens(), UtcTime()))),
                 (Session.amr, " ".join(amr)),
             )
         )
@@ -130,7 +152,7 @@ def end(session_id: str) -> None:
 
 def end_of_user(db: Database, user_id: str, *, but: str | None = None) -> int:
     """End all sessions of a user (but one); how many. Part of the act that asks for it."""
-    return _end(db, [one.id for one in _live(db, user_id) if one.id != but])
+    return _end(db, [one for one in _live(db, user_id) if one != but])
 
 
 def end_all() -> int:
@@ -172,15 +194,6 @@ def is_open(db: Database, session_id: str) -> bool:
     return db.scalar(select(Session.id).where(Session.id == session_id, Session.ended_at.is_(None))) is not None
 
 
-def _rotate(session_id: str, generation: int, now: datetime) -> Executable:
-    mine = (Session.id == session_id, Session.generation == generation, Session.ended_at.is_(None))
-    return (
-        update(Session)
-        .where(*mine, *lifetimes.lasting(session_id, now))
-        .values(generation=generation + 1, rotated_at=now, last_seen_at=now, tokens_expire_at=lifetimes.tokens_end(now))
-    )
-
-
 def _refusal(session: Session | None, generation: int, now: datetime) -> TokenRevoked | SessionExpired | None:
     """Why a refresh token that is not the newest gets no pair; None if it gets its successor again."""
     if session is None or session.end_reason == REVOKED:
@@ -199,15 +212,15 @@ def _refusal(session: Session | None, generation: int, now: datetime) -> TokenRe
 
 
 def _load(db: Database, session_id: str) -> tuple[Session, User]:
-    row = db.execute(select(Session, User).join(User, User.id == Session.user_id).where(Session.id == session_id)).first()
+    row = db.execute(_WITH_USER, {"session": session_id}).first()
     if row is None:
         raise TokenRevoked
     return row[0], row[1]
 
 
-def _live(db: Database, user_id: str) -> Sequence[Session]:
-    mine = select(Session).where(Session.user_id == user_id, Session.ended_at.is_(None))
-    return db.scalars(mine.order_by(Session.created_at.desc(), Session.id)).all()
+def _live(db: Database, user_id: str) -> Sequence[str]:
+    """The sessions of a user that have not been ended, newest first."""
+    return db.scalars(_LIVE, {"user": user_id}).all()
 
 
 def _end(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *more: ColumnElement[bool]) -> int:

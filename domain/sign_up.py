@@ -7,12 +7,12 @@ address gains nothing (account pre-hijacking, CVE-2026-53516).
 
 from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import accounts, budgets, clock, limits, mail, passwords, tickets
+from domain import accounts, budgets, clock, limits, mail, passwords, tickets, totp
 from domain.caller import Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import EmailTaken, LinkInvalid, MfaInvalidCode, TokenUsed
@@ -21,6 +21,13 @@ from model import Link, SignUpAttempt, User
 # An attempt's slots. Those for an address with an account are never open, and are filled and emptied in the same way.
 OPEN = range(1, limits.SIGN_UP_ATTEMPTS + 1)
 TAKEN = range(OPEN.stop, OPEN.stop + limits.SIGN_UP_ATTEMPTS)
+_IN = (
+    select(SignUpAttempt)
+    .where(SignUpAttempt.email == bindparam("email"), SignUpAttempt.slot.between(bindparam("first"), bindparam("last")))
+    .where(SignUpAttempt.expires_at > bindparam("now"))
+    .order_by(SignUpAttempt.created_at.desc())
+    .execution_options(populate_existing=True)
+)
 COALESCE_SECONDS = 2  # A mail waits this long, so that a burst of attempts leaves as three mails and not as twenty.
 
 
@@ -71,7 +78,8 @@ def confirm_code(email: str, code: str) -> None:
     with transaction() as db:
         lock(db, email)
         attempts = _open(db, email)
-        right = next((one for one in attempts if tickets.try_code(db, tickets.CONFIRM, one.id, code)), None)
+        digits = totp.plain_digits(code)
+        right = next((one for one in attempts if tickets.try_code(db, tickets.CONFIRM, one.id, digits)), None)
         if right is not None:
             _confirm(db, right)
             _mark_links_used(db, right)
@@ -173,10 +181,7 @@ def _open(db: Database, email: str) -> list[SignUpAttempt]:
 
 
 def _in(db: Database, email: str, slots: range) -> list[SignUpAttempt]:
-    mine = select(SignUpAttempt).where(
-        SignUpAttempt.email == email, SignUpAttempt.slot.in_(slots), SignUpAttempt.expires_at > clock.now()
-    )
-    return list(db.scalars(mine.order_by(SignUpAttempt.created_at.desc()).execution_options(populate_existing=True)))
+    return list(db.scalars(_IN, {"email": email, "first": slots.start, "last": slots.stop - 1, "now": clock.now()}))
 
 
 def _write(db: Database, attempt: SignUpAttempt, *, taken: bool = False, withheld: bool = False) -> None:

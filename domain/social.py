@@ -5,7 +5,9 @@ joins that address's account, or makes it; any other has to prove the address by
 address does not show before.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy.orm import Session as Database
 
@@ -44,10 +46,12 @@ from domain.flows import Back
 from domain.login import Pending
 from domain.providers import Claims
 from domain.sessions import Grant
-from model import SocialFlow
+from model import SocialFlow, User
 from outbound.oidc import Provider
 
+T = TypeVar("T")
 EMAIL_PROVEN = "email_proven"
+TRIES = 3  # At an act that somebody else may be faster at.
 # What a front end is told in `?error=`.
 WORDS: dict[type[Refused], str] = {Unavailable: "provider_unavailable", AccountDisabled: "account_disabled", LinkTaken: "link_taken"}
 
@@ -150,11 +154,8 @@ def link(caller: Caller, provider: str, code: str, verifier: str | None, client:
 @metrics.sign_in("social")
 def enter(claims: Claims, client: Client) -> Grant | Pending:
     """Sign in somebody as their provider knows them, or ask them to prove their address. `AccountDisabled`, `LinkTaken`."""
-    with transaction() as db:
-        user = identities.admit(db, claims, client)
-        if user is None:
-            return _ask_for_proof(db, claims)
-    return login.enter(user, [login.SOCIAL], client)
+    found = _settled(lambda db: identities.admit(db, claims, client) or _ask_for_proof(db, claims))
+    return found if isinstance(found, Pending) else login.enter(found, [login.SOCIAL], client)
 
 
 @metrics.sign_in("social")
@@ -171,16 +172,18 @@ def prove(ticket: str, method: str, code: str, client: Client) -> Grant | Pendin
         raise ValidationFailed(errors=[Fault("method", "not_enrolled", "This sign-in waits for a mailed code.")])
     claims = Claims(**pending.identity)._replace(vouched=True)
     tried = _spend(pending.email, client)
-    with transaction() as db:
-        right = tickets.try_code(db, tickets.PROVE, pending.id, totp.plain_digits(code)) is not None
-        if right:
-            budgets.clear(db, tried)
-            if not tickets.take_pending(db, pending):
-                raise MfaTicketExpired
-            user = identities.admit(db, claims, client)
-    if not right or user is None:
+
+    def act(db: Database) -> User | None:
+        if tickets.try_code(db, tickets.PROVE, pending.id, totp.plain_digits(code)) is None:
+            return None
+        if not tickets.take_pending(db, pending):
+            raise MfaTicketExpired
+        return identities.admit(db, claims, client)
+
+    user = _settled(act)
+    if user is None:
         raise MfaInvalidCode
-    return login.enter(user, [login.SOCIAL, login.MAILED_CODE], client)
+    return login.enter(user, [login.SOCIAL, login.MAILED_CODE], client, tried=tried)
 
 
 def _start(provider: Provider, back: Back, caller: Caller | None = None) -> Start:
@@ -208,6 +211,14 @@ def _go_on(flow: SocialFlow, claims: Claims, client: Client) -> Redirect | LinkP
             identities.check_link(db, flow.link_user_id, claims)
         code = flows.hand_over(db, flow, claims)
     return Redirect(redirects.with_query(flow.redirect_to, code=code)) if flow.redirect_to else LinkPending(code, limits.EXCHANGE_SECONDS)
+
+
+def _settled(act: Callable[[Database], T]) -> T:
+    """Do an act that makes or joins an account; anew, if somebody else was first, for then there is one to go in by."""
+    for _ in range(TRIES):
+        with suppress(identities.Raced), transaction() as db:
+            return act(db)
+    raise Unavailable(retry_after=1)
 
 
 def _ask_for_proof(db: Database, claims: Claims) -> Pending:

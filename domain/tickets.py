@@ -103,17 +103,20 @@ def email_of_code(db: Database, purpose: str, subject: str) -> str | None:
 def try_code(db: Database, purpose: str, subject: str, digits: str) -> Code | None:
     """Judge a code: None if it is wrong, used, over, or was tried too often. A right one is used up by this.
 
+    Of several codes that were asked for at once and did not see each other, a guess meets one only.
     Runs in a transaction that the caller commits whatever the verdict: the try must be counted.
     """
     now = clock.now()
-    open_codes = (Code.subject == subject, Code.purpose == purpose, Code.used_at.is_(None), Code.expires_at > now)
-    for code in db.scalars(select(Code).where(*open_codes)).all():
-        judged = changed(
-            db, update(Code).where(Code.id == code.id, Code.tries < limits.CODE_TRIES, *open_codes).values(tries=Code.tries + 1)
-        )
-        if judged and secrets.matches(code.code_hash, "code", digits):
-            return code if changed(db, update(Code).where(Code.id == code.id, *open_codes).values(used_at=now)) else None
-    return None
+    mine = (Code.subject == subject, Code.purpose == purpose, Code.used_at.is_(None), Code.expires_at > now)
+    code = db.scalar(select(Code).where(*mine).order_by(Code.created_at.desc(), Code.id).limit(1))
+    if code is None:
+        return None
+    judged = changed(db, update(Code).where(Code.id == code.id, Code.tries < limits.CODE_TRIES, *mine).values(tries=Code.tries + 1))
+    if not judged or not secrets.matches(code.code_hash, "code", digits):
+        return None
+    taken = changed(db, update(Code).where(Code.id == code.id, *mine).values(used_at=now))
+    db.execute(update(Code).where(*mine).values(used_at=now))
+    return code if taken else None
 
 
 def make_pending(

@@ -4,11 +4,11 @@ from typing import Literal
 
 from flask import Response
 
-from domain import accounts, login, sessions
+from domain import login, profiles, sessions
 from domain.caller import Caller, Client
 from resources import credentials, sign_in
 from resources.base import Resource
-from resources.shapes import Body, Code, Done, Email, Given, Out, Password, Token, Username
+from resources.shapes import Body, Code, Cookies, Done, Email, Given, Method, Out, Password, Token, Username
 from resources.sign_in import PendingOut, Tokens
 from resources.users import UserOut
 
@@ -18,7 +18,7 @@ class LoginByEmail(Body):
 
     email: Email
     password: Password
-    cookies: Given[bool] = None
+    cookies: Given[Cookies] = None
     captcha: Given[Token] = None
 
 
@@ -27,7 +27,7 @@ class LoginByUsername(Body):
 
     username: Username
     password: Password
-    cookies: Given[bool] = None
+    cookies: Given[Cookies] = None
     captcha: Given[Token] = None
 
 
@@ -63,7 +63,7 @@ class ByPassword(Body):
 class ByFactor(Body):
     """Step up by a factor."""
 
-    method: Code
+    method: Method
     code: Code
 
 
@@ -94,7 +94,7 @@ class AuthStatus(Resource):
 
     def get(self, caller: Caller | None) -> Somebody | Nobody:
         """Say who."""
-        return Somebody(user=UserOut.of(accounts.get(caller.user_id))) if caller else Nobody()
+        return Somebody(user=UserOut.of(profiles.get(caller.user_id))) if caller else Nobody()
 
 
 class Reauthenticate(Resource):

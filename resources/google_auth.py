@@ -12,7 +12,7 @@ from domain.caller import Caller, Client
 from domain.social import LinkPending, Redirect, Returned, Start
 from resources import sign_in
 from resources.base import Resource
-from resources.shapes import Body, Done, Given, Out, Password, Query, Token
+from resources.shapes import Body, Cookies, Done, Given, Out, Password, Query, Token
 from resources.sign_in import PendingOut, Tokens
 
 Verifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -41,7 +41,7 @@ class Exchange(Body):
 
     code: Token
     code_verifier: Verifier
-    cookies: Given[bool] = None
+    cookies: Given[Cookies] = None
 
 
 class StartLink(Body):

@@ -24,8 +24,8 @@ limiter: Limiter
 _alone: RateLimiter
 
 
-def register(app: Flask) -> None:
-    """Make the counters of this app."""
+def set_up() -> None:
+    """Make the counters of this process."""
     global limiter, _alone
     waits: dict[str, Any] = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_timeout": False}
     uri = config.settings.REDIS_URL
@@ -36,7 +36,7 @@ def register(app: Flask) -> None:
         strategy="fixed-window",
         key_prefix="gatehouse",
     )
-    limiter.init_app(app)
+    limiter.init_app(Flask("limits"))  # Not our app: its hooks would look on every request for limits that stand in the table.
     _alone = FixedWindowRateLimiter(MemoryStorage())
 
 

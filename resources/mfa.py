@@ -9,7 +9,7 @@ from domain import login, mfa
 from domain.caller import Caller, Client
 from domain.mfa import Setup
 from resources.base import Resource
-from resources.shapes import Body, Code, Done, Given, Out, Password
+from resources.shapes import Body, Code, Done, Given, Method, Out, Password
 
 FactorName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
@@ -49,7 +49,7 @@ class WithCode(Sensitive):
     """A code of a factor that is on: TOTP, unless `method` says otherwise."""
 
     code: Code
-    method: Given[Code] = None
+    method: Given[Method] = None
 
 
 class Rename(Sensitive):

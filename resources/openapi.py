@@ -4,7 +4,6 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar, get_type_hints
 
@@ -36,7 +35,10 @@ class OpenApi(Resource):
 
     def get(self) -> DocumentOut:
         """This document."""
-        return DocumentOut(text=_encoded(current_app.extensions["routes"], https=config.settings.https))
+        kept = current_app.extensions
+        if "document" not in kept:
+            kept["document"] = orjson.dumps(document(kept["routes"], https=config.settings.https)).decode()
+        return DocumentOut(text=kept["document"])
 
 
 def document(routes: Iterable[Route], *, https: bool = False) -> Schema:
@@ -59,11 +61,6 @@ def document(routes: Iterable[Route], *, https: bool = False) -> Schema:
             "securitySchemes": vocabulary.credentials("__Host-" if https else ""),
         },
     }
-
-
-@cache
-def _encoded(routes: tuple[Route, ...], *, https: bool) -> str:
-    return orjson.dumps(document(routes, https=https)).decode()
 
 
 class _Writer(GenerateJsonSchema):

@@ -7,7 +7,7 @@ from domain.caller import Caller, Client
 from domain.errors import TokenMissing
 from resources import sign_in
 from resources.base import Resource
-from resources.shapes import Accepted, Body, Code, Email, Given, Out, Token
+from resources.shapes import Accepted, Body, Code, Cookies, Email, Given, Method, Out, Token
 from resources.sign_in import PendingOut, Tokens
 
 
@@ -15,7 +15,7 @@ class SendForTicket(Body):
     """A code for a sign-in that waits for its second factor."""
 
     mfa_token: Token
-    method: Code
+    method: Method
 
 
 class SendToSignIn(Body):
@@ -27,7 +27,7 @@ class SendToSignIn(Body):
 class SendForStepUp(Body):
     """A code to prove again that it is you."""
 
-    method: Code
+    method: Method
 
 
 class OtpSent(Out):
@@ -43,10 +43,10 @@ class SecondFactor(Body):
     """The code that a sign-in waits for: its second factor, or the proof of its address."""
 
     mfa_token: Token
-    method: Code
+    method: Method
     code: Code
     trust_device: Given[bool] = None
-    cookies: Given[bool] = None
+    cookies: Given[Cookies] = None
 
 
 class MailedCode(Body):
@@ -54,7 +54,7 @@ class MailedCode(Body):
 
     otp_token: Token
     code: Code
-    cookies: Given[bool] = None
+    cookies: Given[Cookies] = None
 
 
 class SendOtp(Resource):

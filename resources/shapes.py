@@ -101,9 +101,11 @@ def _username(value: str) -> str:
 
 # A field that may be left out, and is not null when it is there.
 Given = Annotated[T | SkipJsonSchema[None], BeforeValidator(_refuse_null)]
-Email = Annotated[str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_email)]
-Username = Annotated[str, Field(max_length=64), AfterValidator(_username)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Password = Annotated[SecretStr, Field(max_length=4096)]
-Code = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Email = Annotated[str, Field(max_length=320, examples=["ann@example.com"], json_schema_extra={"format": "email"}), AfterValidator(_email)]
+Username = Annotated[str, Field(max_length=64, examples=["ann"]), AfterValidator(_username)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Field(examples=["Ann"])]
+Password = Annotated[SecretStr, Field(max_length=4096, examples=["a long enough password"])]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["123456"])]
+Method = Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["totp"])]
+Cookies = Annotated[bool, Field(examples=[False], description="Whether the tokens are set as cookies.")]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=512)]

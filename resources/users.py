@@ -26,7 +26,7 @@ class UserOut(Out):
     last_login_at: datetime | None
 
     @classmethod
-    def of(cls, user: User) -> "UserOut":
+    def of(cls, user: User | Profile) -> "UserOut":
         """This user."""
         return cls(**shown(user))
 
