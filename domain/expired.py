@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select
 
-from domain import clock, limits, mail, runs
+from domain import clock, limits, mail, pictures, runs
 from domain.database import changed, reading, transaction
 from model import Base, Budget, Code, Device, Link, PendingLogin, SignUpAttempt, SocialFlow
 
@@ -27,10 +27,10 @@ class Over(NamedTuple):
 
 
 def purge(*, dry_run: bool = False) -> int:
-    """Delete codes, links, tickets, attempts, flows, devices, counts, old mails and runs that are over; how many rows."""
+    """Delete codes, links, tickets, attempts, flows, devices, counts, old mails and runs that are over, and lost pictures; how many."""
     affected = sum(_count(over) if dry_run else _delete(over) for over in _everything())
     affected += mail.purge(clock.now() - timedelta(days=KEEP_MAILS_DAYS), dry_run=dry_run)
-    return affected + runs.purge(dry_run=dry_run)
+    return affected + runs.purge(dry_run=dry_run) + pictures.sweep(dry_run=dry_run)
 
 
 def _everything() -> Iterator[Over]:

@@ -4,14 +4,14 @@ Nobody gets an account by claiming its address: a provider that vouches for it, 
 signed up with that address before gains nothing by it (account pre-hijacking, CVE-2026-53516).
 """
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
-from domain import accounts, clock, mail, providers, sign_up
+from domain import accounts, clock, mail, providers, sessions, sign_up
 from domain.caller import Caller, Client
-from domain.database import changed, new_id, reading, transaction
-from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed
+from domain.database import new_id, reading, transaction
+from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed, TokenRevoked
 from domain.providers import Claims
 from model import Identity, User
 
@@ -54,7 +54,7 @@ def admit(db: Database, claims: Claims, client: Client) -> User | None:
     if known is not None or not claims.vouched:
         return _known(db, known, claims) if known else None
     sign_up.lock(db, claims.email or "")
-    user = _hold(db, claims.email or "")
+    user = _hold_by_email(db, claims.email or "")
     known = owner(db, claims)
     if known is not None:
         return _known(db, known, claims)
@@ -74,9 +74,7 @@ def check_link(db: Database, user_id: str, claims: Claims) -> bool:
 
 def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
     """Link an identity to the caller's account, and tell its owner; again is fine. `LinkTaken`."""
-    user = accounts.hold(db, caller.user_id)
-    if user is None:
-        raise NotFound
+    user = _held(db, caller)
     if check_link(db, user.id, claims):
         return
     try:
@@ -89,18 +87,24 @@ def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
 def remove(caller: Caller, provider: str) -> None:
     """Unlink the caller's identity of a provider; `NotFound`, or `LastWayIn` where nothing else would open the account."""
     with transaction() as db:
-        user = accounts.hold(db, caller.user_id)  # So that of two removals at once the second sees what the first has left.
-        mine = Identity.user_id == caller.user_id
-        if user is None or not db.scalar(select(func.count()).select_from(Identity).where(mine, Identity.provider == provider)):
+        user = _held(db, caller)  # So that of two removals at once the second sees what the first has left.
+        ways = list(db.scalars(select(Identity.provider).where(Identity.user_id == user.id)))
+        if provider not in ways:
             raise NotFound
-        others = db.scalar(select(func.count()).select_from(Identity).where(mine, Identity.provider != provider))
-        if user.password_hash is None and not others:
+        if user.password_hash is None and ways == [provider]:
             raise LastWayIn
-        if not changed(db, delete(Identity).where(mine, Identity.provider == provider)):
-            raise NotFound
+        db.execute(delete(Identity).where(Identity.user_id == user.id, Identity.provider == provider))
 
 
-def _hold(db: Database, email: str) -> User | None:
+def _held(db: Database, caller: Caller) -> User:
+    """The caller's account, held to the end of the act; `TokenRevoked` if the session has been ended since it was let in."""
+    user = accounts.hold(db, caller.user_id)
+    if user is None or not sessions.is_open(db, caller.session_id):
+        raise TokenRevoked
+    return user
+
+
+def _hold_by_email(db: Database, email: str) -> User | None:
     """The account of an address as it is now, held to the end of the act, so that of many who join it at once one does."""
     found = select(User).where(User.email == email).with_for_update(key_share=True)
     return db.scalar(found.execution_options(populate_existing=True))

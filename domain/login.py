@@ -124,7 +124,7 @@ def reauthenticate(caller: Caller, *, password: str | None = None, method: str |
         more = [factors.AMR[method], MFA] if user.mfa_enabled else [factors.AMR[method]]
         return sessions.step_up(caller, list(dict.fromkeys([*sessions.amr(caller.session_id), *more])))
     if password is None or user.mfa_enabled or user.password_hash is None:
-        raise ReauthenticationRequired(methods=step_up_methods(user))
+        raise ReauthenticationRequired(methods=step_up_methods(user, caller.amr))
     prove_password(caller, user, password)
     return sessions.step_up(caller, [PASSWORD])
 
@@ -141,8 +141,8 @@ def prove_password(caller: Caller, user: User, password: str) -> None:
 def prove_factor(caller: Caller, method: str, code: str) -> None:
     """The running session's user gives a code of a factor that is on (or, without any factor or password, of the mailbox)."""
     user = accounts.get(caller.user_id)
-    if method not in step_up_methods(user) or method == "password":
-        raise ReauthenticationRequired(methods=step_up_methods(user))
+    if method not in step_up_methods(user, caller.amr) or method == "password":
+        raise ReauthenticationRequired(methods=step_up_methods(user, caller.amr))
     tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
     with transaction() as db:
         right = factors.accept(db, user, method, code, caller.session_id, purpose=tickets.STEP_UP)
@@ -152,9 +152,14 @@ def prove_factor(caller: Caller, method: str, code: str) -> None:
         raise MfaInvalidCode
 
 
-def step_up_methods(user: User) -> list[str]:
-    """With what this user can prove themselves again: the factors that are on, else the password, else the mailbox."""
-    return factors.methods(user.id) if user.mfa_enabled else ["password"] if user.password_hash else ["email"]
+def step_up_methods(user: User, amr: Sequence[str]) -> list[str]:
+    """With what this user can prove themselves again in a session of these words: the factors that are on (but a mailed
+    code, where a mailed code opened the session), else the password, else the mailbox.
+    """
+    if not user.mfa_enabled:
+        return ["password"] if user.password_hash else ["email"]
+    by_mail = MAILED_CODE in amr and (amr[0] == MAILED_CODE or MFA not in amr)
+    return [one for one in factors.methods(user.id) if not (by_mail and one == factors.EMAIL)]
 
 
 def require_recent(caller: Caller, current_password: str | None = None) -> None:
@@ -166,7 +171,7 @@ def require_recent(caller: Caller, current_password: str | None = None) -> None:
         return prove_password(caller, user, current_password)
     recent = caller.authenticated > clock.epoch() - config.settings.RECENT_SIGN_IN_SECONDS
     if not recent or (user.mfa_enabled and MFA not in sessions.amr(caller.session_id)):
-        raise ReauthenticationRequired(methods=step_up_methods(user))
+        raise ReauthenticationRequired(methods=step_up_methods(user, caller.amr))
     return None
 
 

@@ -39,7 +39,7 @@ def send_for_ticket(ticket: str, method: str) -> None:
 def send_for_step_up(caller: Caller, method: str) -> None:
     """Mail the code with which the caller proves themselves again."""
     user = accounts.get(caller.user_id)
-    _refuse_unless_mailed(method, login.step_up_methods(user))
+    _refuse_unless_mailed(method, login.step_up_methods(user, caller.amr))
     with transaction() as db:
         code = tickets.make_code(db, tickets.STEP_UP, caller.session_id, user.email, user.id)
         mail.send_capped(db, "code", user.email, mail.code_values(code, tickets.STEP_UP), by_owner=True)

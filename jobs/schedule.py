@@ -12,7 +12,7 @@ from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 
 import config
-from domain import activity, expired, mail, outbox, pictures, runs, sessions
+from domain import activity, expired, mail, outbox, runs, sessions
 from domain.errors import NotFound, Unavailable
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -47,7 +47,6 @@ JOBS = (
     Job("blacklist-idle", 5 * MINUTE, sessions.end_idle, partial(sessions.end_idle, dry_run=True)),
     Job("purge-blacklist", DAY, sessions.purge, partial(sessions.purge, dry_run=True)),
     Job("purge-expired", HOUR, expired.purge, partial(expired.purge, dry_run=True)),
-    Job("sweep-pictures", DAY, pictures.sweep, partial(pictures.sweep, dry_run=True)),
     Job("flush-activity", "ACTIVITY_FLUSH_SECONDS", activity.flush, partial(activity.flush, dry_run=True), alone=False),
     Job("deliver-mail", 2, outbox.deliver, mail.waiting, alone=False, by_hand=partial(outbox.deliver, now=True)),
 )

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 import redis
-from sqlalchemy import text
 
 import config
 import model
@@ -112,8 +111,5 @@ def moved_clock(monkeypatch):
 def empty() -> None:
     """Delete every row of this process's database."""
     with database.engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"TRUNCATE {', '.join(model.Base.metadata.tables)} CASCADE"))
-            return
         for table in reversed(model.Base.metadata.sorted_tables):
             connection.execute(table.delete())

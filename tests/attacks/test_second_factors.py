@@ -136,7 +136,7 @@ def test_a_mailed_code_stands_five_wrong_tries(server, email):
 def test_an_intruders_own_factor_clears_nothing(server, email, owner):
     mine = f"intruder.{email}"
     theirs = server.member(mine)
-    app, codes = server.turn_on_totp(theirs["access_token"])
+    _, codes = server.turn_on_totp(theirs["access_token"])
     for number in range(LIMIT):
         assert _verify(server, ticket(server, email), "000000").code == "mfa_invalid_code"
         assert _verify(server, ticket(server, mine), codes[number], "recovery_code").status == 200
@@ -145,7 +145,7 @@ def test_an_intruders_own_factor_clears_nothing(server, email, owner):
 
 def test_somebody_elses_code_is_wrong(server, email, owner):
     mine = f"intruder.{email}"
-    app, codes = server.turn_on_totp(server.member(mine)["access_token"])
+    _, codes = server.turn_on_totp(server.member(mine)["access_token"])
     assert _verify(server, ticket(server, email), code_of(app)).code == "mfa_invalid_code"
     assert _verify(server, ticket(server, email), codes[0], "recovery_code").code == "mfa_invalid_code"
     assert _verify(server, ticket(server, mine), owner["recovery_codes"][0], "recovery_code").code == "mfa_invalid_code"
@@ -346,7 +346,7 @@ def test_recovery_codes_and_secrets_are_not_stored_as_they_are(server, email):
     with reading() as db:
         factor = db.scalars(select(Factor).where(Factor.user_id == user_of(email).id)).one()
     assert secret.encode() not in factor.secret_encrypted
-    app, codes = server.turn_on_totp(token)
+    _, codes = server.turn_on_totp(token)
     with reading() as db:
         stored = list(db.scalars(select(RecoveryCode.code_hash).where(RecoveryCode.user_id == user_of(email).id)))
     assert len(set(stored)) == len(set(codes)) == 10
