@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import re
 
 from flask import Flask
 from flask_cors import CORS
@@ -27,6 +28,7 @@ def create_app(**given: object) -> Flask:
     app = Flask("gatehouse", root_path=str(config.HERE), template_folder="pages/templates", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=limits.BODY_BYTES, MAX_FORM_PARTS=50, TRUSTED_HOSTS=None)
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # It would redirect, to whatever Host the client names.
     logs.register(app)
     frame.register(app)
     problems.register(app)
@@ -37,11 +39,14 @@ def create_app(**given: object) -> Flask:
     if settings.cors_origins:
         CORS(
             app,
-            origins=settings.cors_origins,
+            # As patterns, or Flask-CORS would take the brackets of an IPv6 host for one, and would match its beginning only.
+            origins=[re.compile(re.escape(origin.lower()) + r"\Z") for origin in settings.cors_origins],
             supports_credentials=True,
             allow_headers=CORS_HEADERS,
             expose_headers=CORS_EXPOSED,
             max_age=600,
+            always_send=False,
+            vary_header=False,  # The frame sets it, always.
         )
     if settings.TRUSTED_PROXIES:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]

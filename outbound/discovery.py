@@ -18,6 +18,7 @@ ANSWER_SECONDS = 5  # For one answer: its first byte, and each after it.
 VISIT_SECONDS = 12  # For everything that one visit asks of a provider.
 LONGEST_ANSWER = 512 * 1024
 CACHE_SECONDS = 300  # How long a provider's description and keys are taken as they were.
+KEY_TYPES = ("RSA", "EC", "OKP")  # Those whose secret half only the provider has.
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Wire(HTTPAdapter):
         more |= {"timeout": min(ANSWER_SECONDS, max(0.1, self._ends - time.monotonic())), "stream": True}
         response = super().send(request, **more)
         body = b""
-        for part in response.iter_content(16 * 1024):
+        while part := _next(response):
             body += part
             if len(body) > LONGEST_ANSWER or time.monotonic() > self._ends:
                 response.close()
@@ -103,6 +104,15 @@ def forget() -> None:
     _cache.clear()
 
 
+def _next(response: requests.Response) -> bytes:
+    """What has come by now. Requests' own ways of reading wait for a whole part, which may drip in for hours."""
+    try:
+        part: bytes = response.raw.read1(16 * 1024, decode_content=True)
+    except Exception as error:  # What breaks below Requests has names of its own.
+        raise requests.ConnectionError(type(error).__name__) from None
+    return part
+
+
 def _is_issuer(name: Any) -> bool:
     """Whether it can be stored, and is compared alike by every database."""
     return _is_visible(name) and len(name) <= 255
@@ -132,12 +142,13 @@ def _fetch_keys(url: str) -> list[Key]:
 
 
 def _key(data: Any) -> Key | None:
-    """A public key; None for what is none (RFC 7517, 5)."""
+    """A public key; None for what is none, or is not understood (RFC 7517, 5)."""
+    if not isinstance(data, dict) or data.get("kty") not in KEY_TYPES:
+        return None
     try:
-        key = JWKRegistry.import_key(data)
+        return JWKRegistry.import_key(data)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return None if key.key_type == "oct" else key
 
 
 def _cached(url: str, ask: Callable[[], T]) -> T:

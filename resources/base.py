@@ -10,7 +10,7 @@ from flask import Response, g, render_template, request
 
 from domain import limits
 from domain.caller import Caller
-from domain.errors import Refused
+from domain.errors import NotFound, Refused
 from resources import credentials, limiter, reading
 from resources.access import Rule
 from resources.shapes import JSON, Body, Out, Page, Query
@@ -55,6 +55,8 @@ class Resource(flask_restful.Resource):  # type: ignore[misc]
         operation = self.operations[method]
         g.operation, g.page = operation, operation.page
         caller = _authorise(operation)
+        if not reading.is_storable(list(parts.values())):
+            raise NotFound  # No id holds such a character, and PostgreSQL refuses to look for it.
         body = _parse(operation)
         operation.route.access.confirm(caller, body)
         query = reading.query(operation.query) if operation.query else None
@@ -123,8 +125,8 @@ def wants_page() -> bool:
 
 
 def asks_for_json() -> bool:
-    """Whether a program asks, in so many words; `*/*`, as mail scanners send, is none."""
-    return JSON in request.headers.get("Accept", "") and not wants_page()
+    """Whether a program asks, in so many words; `*/*`, as mail scanners send, is none, nor is HEAD."""
+    return request.method != "HEAD" and JSON in request.headers.get("Accept", "") and not wants_page()
 
 
 def _authorise(operation: Operation) -> Caller | None:

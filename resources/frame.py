@@ -3,6 +3,7 @@
 import re
 import secrets
 from typing import cast
+from urllib.parse import quote
 
 from flask import Flask, Response, g, redirect, request
 
@@ -10,6 +11,7 @@ import config
 from domain.errors import HttpsRequired
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+PATH = "/:@!$&'()*+,;=~"  # What may stand in a path as it is, besides letters and digits (RFC 3986 3.3).
 OPEN_TO_HTTP = ("/healthz", "/readyz", "/metrics")
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 HEADERS = {
@@ -33,13 +35,15 @@ def _begin() -> "Response | None":
         return None
     if request.method not in ("GET", "HEAD"):
         raise HttpsRequired
-    return cast("Response", redirect(config.settings.BASE_URL + request.full_path.rstrip("?"), 308))
+    query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+    return cast("Response", redirect(config.settings.BASE_URL + quote(request.path, safe=PATH) + query, 308))
 
 
 def _finish(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers.add("Vary", "Origin")  # Always: a cache must not give one origin what was answered to another, or to none.
     if config.settings.FORCE_HTTPS and request.is_secure:
         response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     return response

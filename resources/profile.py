@@ -3,7 +3,7 @@
 from typing import Annotated, Any, ClassVar
 
 from flask import Response, request
-from pydantic import AfterValidator, BeforeValidator, StringConstraints, WithJsonSchema, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -43,11 +43,15 @@ def _file(value: Any) -> bytes | None:
     return data if data or value.filename else None
 
 
-Phone = Annotated[str, StringConstraints(pattern=r"^\+?[0-9]( ?[0-9]){4,14}$", max_length=32)]  # ITU-T E.164, with spaces.
-Bio = Annotated[str, StringConstraints(max_length=2000)]
-Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35)]  # BCP 47.
-Timezone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_timezone)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+Phone = Annotated[
+    str, StringConstraints(pattern=r"^\+?[0-9]( ?[0-9]){4,14}$", max_length=32), Field(examples=["+43 660 1234567"])
+]  # ITU-T E.164, with spaces.
+Bio = Annotated[str, StringConstraints(max_length=2000), Field(examples=["Keeps the gate."])]
+Locale = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35), Field(examples=["de-AT"])
+]  # BCP 47.
+Timezone = Annotated[str, StringConstraints(max_length=64), Field(examples=["Europe/Vienna"]), AfterValidator(_timezone)]
+Metadata = Annotated[dict[str, Any], Field(examples=[{"theme": "dark"}]), AfterValidator(_metadata)]
 Picture = Annotated[bytes | None, BeforeValidator(_file), WithJsonSchema({"type": "string", "format": "binary"})]
 
 

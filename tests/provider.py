@@ -48,6 +48,7 @@ class Provider:
         self.described: dict[str, Any] = {}
         self.replies: dict[str, Callable[[], Reply]] = {}  # By the address's last word: what it answers instead.
         self.asked: list[tuple[str, dict[str, str], str]] = []  # Path, form or query, Authorization.
+        self.is_forgetful = False  # Trades a code more than once.
         self._codes: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> "Provider":
@@ -156,7 +157,7 @@ class Provider:
         basic = "Basic " + base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         if authorization != basic and (sent.get("client_id"), sent.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return 401, {"error": "invalid_client"}
-        begun = self._codes.pop(sent["code"], None)
+        begun = self._codes.get(sent["code"]) if self.is_forgetful else self._codes.pop(sent["code"], None)
         if begun is None or begun["redirect_uri"] != sent["redirect_uri"] or begun["code_challenge"] != s256(sent["code_verifier"]):
             return 400, {"error": "invalid_grant"}
         now = int(time.time())

@@ -180,7 +180,9 @@ def test_a_name_that_many_want_is_given_once(server, email):
     addresses = [f"{number}.{email}" for number in range(20)]
     for one in addresses:
         server.sign_up(one, username="sought-after")
-    paths = [server.mailbox.last(one).path for one in addresses]
+    with transaction() as db:
+        attempts = db.scalars(select(SignUpAttempt).where(SignUpAttempt.email.in_(addresses))).all()
+        paths = [f"/confirm/{tickets.make_link(db, tickets.CONFIRM, one.email, 3600, one.id)}" for one in attempts]
     assert statuses(at_once(20, lambda number: server.post(paths[number]))) == {200: 20}
     assert count(User, User.email.in_(addresses)) == 20
     assert count(User, User.username == "sought-after") == 1
@@ -194,6 +196,35 @@ def test_no_column_can_be_set_by_signing_up(server, email):
     for value in ("1", True, {"is_admin": True}):
         assert server.sign_up(email, __proto__=value).code == "validation_failed"
     assert count(SignUpAttempt, SignUpAttempt.email == email) == 0
+
+
+def test_no_column_can_be_set_through_the_profile(server, email):
+    token = server.member(email)["access_token"]
+    before = _row(email)
+    columns = {column.name for table in model.Base.metadata.tables.values() for column in table.columns}
+    for name in sorted(columns - {"username", "name", "phone", "bio", "locale", "timezone", "metadata"}):
+        for method in ("PUT", "PATCH"):
+            answers = [server.request(method, "/profile", {name: "1"}, token=token)]
+            answers.append(server.request(method, "/profile", token=token, files={name: (None, "1"), "bio": (None, "changed")}))
+            for answer in answers:
+                assert answer.status == 400, (method, name)
+                assert name in [error["field"] for error in answer.json.get("errors", [{"field": name}])]
+    assert _row(email) == before
+
+
+def test_a_taken_username_can_not_be_had_at_the_profile(server, email):
+    account(f"owner.{email}")
+    name = email[5:17]
+    owner = server.login(f"owner.{email}").json["access_token"]
+    assert server.patch("/profile", {"username": name}, token=owner).status == 200
+    tokens = [server.member(f"{number}.{email}")["access_token"] for number in range(4)]
+    for spelling in (name, name.upper()):
+        assert server.patch("/profile", {"username": spelling}, token=tokens[0]).code == "username_taken"
+    assert server.patch("/profile", {"username": f"owner.{email}"}, token=tokens[0]).code == "validation_failed"
+    wanted = {"username": f"{name}-2"}
+    answers = at_once(20, lambda number: server.patch("/profile", wanted, token=tokens[number % 4]))
+    assert set(statuses(answers)) == {200, 400}
+    assert count(User, User.username == wanted["username"]) == 1
 
 
 def test_an_account_without_a_password_has_no_password(server, email):
@@ -217,6 +248,11 @@ def test_somebodys_address_can_not_be_a_username(server, email):
 def test_a_username_in_look_alike_letters_is_refused(server, email):
     for name in ("\u212aelvin", "r\u043ebin", wide("robin"), "robin\u200b", "rob\u0131n", "robin\n", "ro bin", "ro", "x" * 33, ["robin"]):
         assert server.sign_up(email, username=name).code == "validation_failed"
+
+
+def _row(email):
+    user = user_of(email)
+    return {column.key: getattr(user, column.key) for column in User.__mapper__.column_attrs}
 
 
 def _refuses(server, address):

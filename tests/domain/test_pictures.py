@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import config
-from domain import accounts, clock, database, pictures
+from domain import accounts, clock, database, expired, pictures
 from domain.database import new_id, transaction
 from domain.errors import InvalidPicture, NotFound, Unavailable
 from model import Base, User
@@ -123,7 +123,7 @@ def test_what_is_no_picture_is_refused(data):
 def test_too_many_pixels_are_refused_before_they_are_decoded(size):
     data = bomb(*size)
     began = time.thread_time()
-    with pytest.raises(InvalidPicture, match="pixels|not a picture"):
+    with pytest.raises(InvalidPicture, match=r"pixels|not a picture"):
         pictures.thumbnail(data)
     assert time.thread_time() - began < 0.5
 
@@ -241,6 +241,13 @@ def test_the_sweep_takes_more_than_one_batch(user_id, monkeypatch):
         age(pictures.keep(user_id, b"pixels"), 2)
     assert pictures.sweep(dry_run=True) == 5
     assert pictures.sweep() == 5
+
+
+def test_the_hourly_purge_sweeps_too(user_id):
+    age(pictures.keep(user_id, b"pixels"), 2)
+    assert expired.purge(dry_run=True) == 1
+    assert expired.purge() == 1
+    assert stored() == []
 
 
 def test_without_a_folder_there_is_nothing_to_sweep(user_id):

@@ -1,0 +1,1 @@
+"""The Postman collection: generated from the API document, run by newman."""
