@@ -37,11 +37,15 @@ migrate: $(VENV)/run  ## Bring the database to the newest schema
 	$(BIN)/flask migrate up
 
 bench: $(VENV)/dev  ## Measure, beside the peers
-	$(PYTHON) bench/run.py
+	$(BIN)/python bench/run.py
 
 lock: $(VENV)/dev  ## Pin the newest versions, with hashes
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
+	cd bench && ../$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
+
+postman: $(VENV)/dev  ## Write the Postman collection
+	$(BIN)/python -m postman
 
 env-example: $(VENV)/run  ## Write .env.example from config.py
 	$(BIN)/python -c 'import config; print(config.example(), end="")' > .env.example

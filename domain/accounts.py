@@ -5,8 +5,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
 from domain import addresses, budgets, clock, devices, passwords, sessions, tickets
+from domain.caller import Caller
 from domain.database import changed, new_id, reading, transaction
-from domain.errors import EmailTaken, NotFound
+from domain.errors import EmailTaken, NotFound, TokenRevoked
 from model import User
 
 ACTIVE, INACTIVE = "active", "inactive"
@@ -26,6 +27,14 @@ def find(db: Database, email: str) -> User | None:
 def hold(db: Database, user_id: str) -> User | None:
     """The account as it is now, held to the end of the act: who lets somebody in and who ends what runs wait for each other."""
     return db.scalar(_HELD, {"id": user_id})
+
+
+def hold_caller(db: Database, caller: Caller) -> User:
+    """The caller's account, held; `TokenRevoked` if the session was ended after the request was let in, as by a reset."""
+    user = hold(db, caller.user_id)
+    if user is None or not sessions.is_open(db, caller.session_id):
+        raise TokenRevoked
+    return user
 
 
 def look_up(identifier: str) -> User | None:

@@ -31,11 +31,12 @@ def connect(settings: Settings) -> None:
     """Make the engine of this process. Nothing is opened before it is needed, so workers may fork afterwards."""
     global engine, _readers
     uri = settings.SQLALCHEMY_DATABASE_URI
-    options: dict[str, Any] = {"pool_size": settings.DATABASE_POOL_SIZE, "pool_timeout": 10}
+    # An error must not tell a log what its statement was given.
+    options: dict[str, Any] = {"pool_size": settings.DATABASE_POOL_SIZE, "pool_timeout": 10, "hide_parameters": True}
     if uri.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 5, "options": "-c statement_timeout=15000 -c lock_timeout=10000 -c timezone=UTC"}
     elif uri.startswith("sqlite"):
-        options = {"pool_size": settings.DATABASE_POOL_SIZE, "connect_args": {"check_same_thread": False, "timeout": 10}}
+        options["connect_args"] = {"check_same_thread": False, "timeout": 10}
     else:
         options["connect_args"] = {"connect_timeout": 5, "charset": "utf8mb4"}
     if uri.startswith("sqlite"):

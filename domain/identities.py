@@ -8,10 +8,10 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
-from domain import accounts, clock, mail, providers, sessions, sign_up
+from domain import accounts, clock, mail, providers, sign_up
 from domain.caller import Caller, Client
 from domain.database import new_id, reading, transaction
-from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed, TokenRevoked
+from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed
 from domain.providers import Claims
 from model import Identity, User
 
@@ -74,7 +74,7 @@ def check_link(db: Database, user_id: str, claims: Claims) -> bool:
 
 def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
     """Link an identity to the caller's account, and tell its owner; again is fine. `LinkTaken`."""
-    user = _held(db, caller)
+    user = accounts.hold_caller(db, caller)
     if check_link(db, user.id, claims):
         return
     try:
@@ -87,21 +87,13 @@ def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
 def remove(caller: Caller, provider: str) -> None:
     """Unlink the caller's identity of a provider; `NotFound`, or `LastWayIn` where nothing else would open the account."""
     with transaction() as db:
-        user = _held(db, caller)  # So that of two removals at once the second sees what the first has left.
+        user = accounts.hold_caller(db, caller)  # So that of two removals at once the second sees what the first has left.
         ways = list(db.scalars(select(Identity.provider).where(Identity.user_id == user.id)))
         if provider not in ways:
             raise NotFound
         if user.password_hash is None and ways == [provider]:
             raise LastWayIn
         db.execute(delete(Identity).where(Identity.user_id == user.id, Identity.provider == provider))
-
-
-def _held(db: Database, caller: Caller) -> User:
-    """The caller's account, held to the end of the act; `TokenRevoked` if the session has been ended since it was let in."""
-    user = accounts.hold(db, caller.user_id)
-    if user is None or not sessions.is_open(db, caller.session_id):
-        raise TokenRevoked
-    return user
 
 
 def _hold_by_email(db: Database, email: str) -> User | None:

@@ -1,8 +1,10 @@
 """What Gatehouse says goes to the console (stderr) and to LOG_FILE, one line an event, as text or JSON."""
 
+import json
 import logging
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
+from typing import Any
 
 import orjson
 
@@ -24,8 +26,8 @@ class _Line(logging.Formatter):
         facts = getattr(record, "facts", {})
         message = record.getMessage() + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
         if config.settings.LOG_FORMAT == "json":
-            return orjson.dumps({"at": at, "level": record.levelname, "logger": record.name, "message": message, **facts}).decode()
-        words = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+            return _json({"at": at, "level": record.levelname, "logger": record.name, "message": message, **facts})
+        words = " ".join(f"{name}={str(value).replace(' ', '%20')}" for name, value in facts.items() if value is not None)
         return f"{at} {record.levelname} {record.name}: {_one_line(message)} {_one_line(words)}".rstrip()
 
 
@@ -40,10 +42,27 @@ def set_up() -> None:
         handler.setFormatter(_Line())
         root.addHandler(handler)
     root.setLevel(config.settings.LOG_LEVEL)
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # No line shows them.
+    logging.logThreads = logging.logMultiprocessing = False  # No line shows them; gunicorn's own lines do show the process.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # Its own request lines show paths with tokens.
+    logging.getLogger("gunicorn.error").addFilter(_without_the_request)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # It has a line for every run, and for every run left out.
+
+
+def _json(event: dict[str, Any]) -> str:
+    """An event in printable characters: orjson, which is faster, lets U+2028 stand and refuses half of a surrogate pair."""
+    try:
+        line = orjson.dumps(event).decode()
+    except TypeError:
+        line = "\0"
+    return line if line.isprintable() else json.dumps(event)
+
+
+def _without_the_request(record: logging.LogRecord) -> bool:
+    """Gunicorn quotes a request that it can't read, with the token in its path; from whom it came is enough."""
+    if str(record.msg).startswith("Invalid request from ip="):
+        record.msg = str(record.msg).split(": ", 1)[0]
+    return True
 
 
 def _one_line(text: str) -> str:

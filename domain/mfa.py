@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Database
 from domain import accounts, budgets, clock, devices, factors, login, mail, secrets, sessions, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
-from domain.errors import Fault, MfaInvalidCode, MfaNotStarted, NotFound, TokenRevoked, ValidationFailed
+from domain.errors import Fault, MfaInvalidCode, MfaNotStarted, NotFound, ValidationFailed
 from model import Factor, PendingLogin, RecoveryCode, User
 
 
@@ -99,7 +99,7 @@ def rename(caller: Caller, factor_id: str, name: str) -> None:
 def remove(caller: Caller, factor_id: str, client: Client) -> None:
     """Turn one factor off; with the last one the recovery codes go as well. `NotFound`."""
     with transaction() as db:
-        user = _hold(db, caller)
+        user = accounts.hold_caller(db, caller)
         factor = db.scalar(select(Factor).where(*_mine(caller, factor_id)))
         if factor is None or not changed(db, delete(Factor).where(Factor.id == factor.id)):
             raise NotFound
@@ -109,7 +109,7 @@ def remove(caller: Caller, factor_id: str, client: Client) -> None:
 def remove_all(caller: Caller, client: Client) -> None:
     """Turn every factor off, recovery codes too. The caller has given a code before this."""
     with transaction() as db:
-        user = _hold(db, caller)
+        user = accounts.hold_caller(db, caller)
         gone = factors.on(db, user.id)
         db.execute(delete(Factor).where(Factor.user_id == user.id))
         _turned_off(db, caller, user, gone, client)
@@ -118,7 +118,7 @@ def remove_all(caller: Caller, client: Client) -> None:
 def renew_recovery_codes(caller: Caller) -> list[str]:
     """A new set of recovery codes; the old set is dead. `MfaNotStarted` if no factor is on."""
     with transaction() as db:
-        user = _hold(db, caller)
+        user = accounts.hold_caller(db, caller)
         if not user.mfa_enabled:
             raise MfaNotStarted
         return factors.renew_recovery_codes(db, user.id)
@@ -128,19 +128,8 @@ def _factor(user: User, kind: str, name: str, secret: bytes | None = None) -> Fa
     return Factor(id=new_id(), user_id=user.id, type=kind, name=name[:64], secret_encrypted=secret, last_step=0, created_at=clock.now())
 
 
-def _hold(db: Database, caller: Caller) -> User:
-    """The caller's row, held to the end of the act, so that two changes of one user's factors go one by one.
-
-    `TokenRevoked` if the session was ended after the request was let in, as by a reset.
-    """
-    user = accounts.hold(db, caller.user_id)
-    if user is None or not sessions.is_open(db, caller.session_id):
-        raise TokenRevoked
-    return user
-
-
 def _turn_on(db: Database, caller: Caller, user: User, factor: Factor, client: Client) -> list[str]:
-    held = _hold(db, caller)
+    held = accounts.hold_caller(db, caller)
     if not changed(db, update(Factor).where(Factor.id == factor.id, Factor.proven_at.is_(None)).values(proven_at=clock.now())):
         raise MfaNotStarted
     codes = [] if held.mfa_enabled else factors.renew_recovery_codes(db, user.id)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from domain import login
 from domain.caller import Caller
-from domain.errors import Refused, TokenMissing
+from domain.errors import TokenMissing, Unauthenticated
 from resources import credentials
 
 
@@ -27,7 +27,7 @@ def _whoever() -> Caller | None:
     """The caller if there is one; a credential that is not good counts as none here."""
     try:
         return credentials.signed_in(note=False)
-    except Refused:
+    except Unauthenticated:
         return None
 
 

@@ -43,10 +43,13 @@ def by_cookie() -> bool:
 
 @metrics.token_check
 def signed_in(*, note: bool = True) -> Caller:
-    """The caller by their access token; `TokenMissing`, `TokenInvalid`, `TokenExpired`, `TokenRevoked`, `SessionExpired`."""
+    """The caller by their access token; `TokenMissing`, `TokenInvalid`, `TokenExpired`, `TokenRevoked`, `SessionExpired`.
+
+    Without `note` it is no activity of the session, and is not counted.
+    """
     claims = _claims("access")
-    window = config.settings.RATE_LIMIT_WINDOW
-    found = revocation.look_up(claims["sid"], limiter.user_counter(claims["sub"]), window)
+    counter = limiter.user_counter(claims["sub"]) if note else None
+    found = revocation.look_up(claims["sid"], counter, config.settings.RATE_LIMIT_WINDOW)
     g.requests = found.requests
     sessions.check(claims["sid"], claims["gen"], found.state, note=note)
     return _caller(claims)

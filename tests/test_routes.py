@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed
 
 from app import create_app
-from domain import limits
+from domain import cache, database, limits
 from resources import access, base
 from resources.access import anyone
 from resources.base import Resource, Route
@@ -32,9 +32,12 @@ def methods_at(path: str) -> set[str]:
 
 
 @pytest.fixture
-def app(house, settings):
+def app(settings):
     """The application itself, for questions that a visitor can't ask."""
-    return create_app(**settings)
+    yield create_app(**settings)
+    if cache.client is not None:
+        cache.client.close()
+    database.disconnect()
 
 
 class Lamp(Resource):
@@ -156,3 +159,15 @@ def test_head_answers_as_get_does_without_a_body(house):
         head, get = house.request("HEAD", path), house.get(path)
         assert (head.status, head.body) == (get.status, b"")
         assert head.headers["Content-Type"] == get.headers["Content-Type"]
+
+
+@pytest.mark.settings(RATE_LIMIT_ENABLED=True, RATE_LIMIT_ANONYMOUS="20 per day", RATE_LIMIT_REQUESTS=4, RATE_LIMIT_WINDOW=3600)
+def test_a_free_row_counts_for_nobody(house):
+    token = house.member()["access_token"]
+    free = [route.urls[0] for route in ROUTES if route.limit == limits.FREE and route.method == "GET"]
+    assert "/auth/status" in free
+    for path in map(path_of, free):
+        for caller in (token, None, "wrong"):
+            assert {house.get(path, token=caller).status for _ in range(8)} & {429} == set(), path
+    assert house.get("/mfa", token=token).status == 200
+    assert 429 in {house.get("/mfa", token=token).status for _ in range(8)}

@@ -13,7 +13,8 @@ from tests import databases
 
 
 @pytest.fixture(autouse=True)
-def house(tmp_path):
+def house(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "client", None)  # An earlier test's, where tests share a process.
     with databases.connected(tmp_path):
         schema.upgrade()
         yield
