@@ -2,11 +2,12 @@
 
 import json
 import logging
+from logging.handlers import WatchedFileHandler
 from urllib.parse import quote
 
 import pytest
 
-ODD = ("\r\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\x9b2J", "\u2028", "\u202e", '"}', "\\n", "\udc80")
+ODD = ("\r\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\x9b2J", "\u2028", "\u202e", '"}', "\\n")
 
 
 @pytest.fixture
@@ -26,6 +27,14 @@ def test_an_event_is_one_line_that_steers_nothing(house, lines, form):
     written = lines()[before:]
     assert len(written) == 2 * len(ODD)
     assert [line for line in written if not line.isprintable()] == []
+
+
+@pytest.mark.parametrize("form", [pytest.param(name, marks=pytest.mark.settings(LOG_FORMAT=name)) for name in ("text", "json")])
+def test_half_a_character_is_written_as_an_escape(house, form):
+    formatter = next(one.formatter for one in logging.getLogger().handlers if isinstance(one, WatchedFileHandler))
+    line = formatter.format(logging.makeLogRecord({"msg": "what \udc80 somebody said", "levelname": "INFO"}))
+    assert line.isprintable()
+    assert "\\udc80" in line
 
 
 @pytest.mark.settings(LOG_FORMAT="json")
