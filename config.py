@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
-from pydantic import Field, model_validator
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from pydantic import Field, create_model, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,7 +27,18 @@ from pydantic_settings import (
 HERE = Path(__file__).resolve().parent
 SAMPLES = {"change-me", "changeme", "secret", "dev", "sample", "your-secret-key", "password"}
 OTHER_NAMES = {"SQLALCHEMY_DATABASE_URI": "DATABASE_URI", "GOOGLE_DISCOVERY_URL": "SERVER_METADATA_URL"}  # Of earlier systems.
+ACCOUNT_ALERTS = ("many_addresses", "new_country", "password_changes")  # The rules of `domain/alerts.py` that concern an account.
 SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "FERNET_KEY")
+# OpenID providers by configuration: what their names may not be, and which settings each of them has.
+RESERVED = ("login", "logout", "register", "status", "exchange")
+OIDC_SETTINGS = ("CLIENT_ID", "CLIENT_SECRET", "DISCOVERY_URL")
+# What a provider can't do without, once its CLIENT_ID is set.
+NEEDED = {
+    "apple": ("TEAM_ID", "KEY_ID", "PRIVATE_KEY"),
+    "github": ("CLIENT_SECRET",),
+    "discord": ("CLIENT_SECRET",),
+    "facebook": ("CLIENT_SECRET",),
+}
 
 
 class Refusal(Exception):
@@ -69,6 +83,9 @@ class Settings(BaseSettings):
     FORCE_HTTPS: bool = _set(False, "Refuse plain http, and send Strict-Transport-Security")
     TRUSTED_PROXIES: int = _set(0, "How many proxies in front add to X-Forwarded-For", ge=0)
 
+    JWT_ALGORITHM: Literal["HS256", "ES256", "EdDSA"] = _set(
+        "HS256", "How tokens are signed; services that check them by themselves need ES256 or EdDSA"
+    )
     JWT_ISSUER: str = _set("", "The iss claim; BASE_URL when empty")
     JWT_AUDIENCE: str = _set("gatehouse", "The aud claim")
     JWT_ACCESS_TOKEN_EXPIRES: int = _set(1800, "Life of an access token", ge=1)
@@ -79,6 +96,7 @@ class Settings(BaseSettings):
     ACTIVITY_FLUSH_SECONDS: int = _set(15, "How often last-seen times are written", ge=1)
     RECENT_SIGN_IN_SECONDS: int = _set(300, "How long a sign-in counts as recent", ge=1)
     MAX_SESSIONS_PER_USER: int = _set(10, "More than this, and the oldest session goes", ge=1)
+    USER_CACHE_SECONDS: int = _set(300, "How long Redis keeps what was read of a user and their rights; 0: not at all", ge=0)
     TRUSTED_DEVICE_DAYS: int = _set(30, "How long a trusted device stands for the second factor", ge=1)
 
     CONFIRMATION_SECONDS: int = _set(86400, "Life of a confirmation link", ge=60)
@@ -88,9 +106,31 @@ class Settings(BaseSettings):
 
     FAILED_ATTEMPTS_LIMIT: int = _set(5, "Wrong passwords or codes before a pause", ge=1)
     LOCKOUT_WINDOW_SECONDS: int = _set(900, "In which window failures are counted", ge=1)
-    BCRYPT_ROUNDS: int = _set(12, "Cost of a password hash (2^n)", ge=4, le=20)
+    PASSWORD_SCHEME: Literal["bcrypt", "argon2id", "scrypt"] = _set("bcrypt", "How new password hashes are made; all three verify")
+    PASSWORD_PEPPER: str = _set("", "Keys of the pre-hash of passwords, comma-separated, newest first; never lose one that is in use")
+    BCRYPT_ROUNDS: int = _set(12, "Cost of a password hash (2^n)", ge=4, le=16)
     PASSWORD_MIN_LENGTH: int = _set(12, "In code points", ge=8, le=64)
+    PASSWORD_MIN_LENGTH_WITHOUT_MFA: int = _set(
+        0, "In code points, where no second factor is required (NIST SP 800-63B says 15); 0: PASSWORD_MIN_LENGTH for everybody", ge=0, le=64
+    )
+    PASSWORD_MIN_SCORE: int = _set(2, "The least zxcvbn score, 0 (anything) to 4", ge=0, le=4)
+    PASSWORD_OWN_WORDS: str = _set("", "Words of this service that no password may consist of, comma-separated")
+    PASSWORD_RANGE_URL: str = _set("", "A k-anonymity range API of breached passwords, asked besides the built-in list")
+    PASSWORD_COMPOSITION: str = _set("", "Of lower, upper, digit, symbol, comma-separated: what must be in it. NIST advises against")
+    PASSWORD_HISTORY: int = _set(0, "How many earlier passwords may not come back. NIST advises against", ge=0, le=24)
+    PASSWORD_MAX_AGE_DAYS: int = _set(0, "After this long a new password is asked for; 0: never. NIST advises against", ge=0)
+    SIGN_UP: Literal["open", "invited", "closed"] = _set("open", "Who may make an account: anybody, who is invited by an admin, nobody")
+    REQUIRE_MFA: str = _set("none", "Who must have a second factor: none, all, or names of roles, comma-separated")
+    MFA_GRACE_DAYS: int = _set(0, "How long who must have a second factor may still sign in without one", ge=0)
+    TOKEN_BINDING: Literal["off", "user_agent", "user_agent_and_ip"] = _set("off", "To what of the client a session's tokens are bound")
     PREVENT_ENUMERATION: bool = _set(True, "Never tell whether an address has an account")
+
+    MAX_KEYS_PER_USER: int = _set(5, "Live API keys of one user", ge=0)
+    KEY_EXPIRY_DAYS: int = _set(90, "The longest life of an API key, and its life unless a shorter one is asked for", ge=1)
+    KEY_UNUSED_DAYS: int = _set(0, "An API key that was not used for so many days ends; 0: never", ge=0)
+    MIN_KEY_LENGTH: int = _set(
+        32, "Shorter keys and application tokens are refused without a look-up; ours have 56 characters", ge=16, le=56
+    )
 
     RATE_LIMIT_ENABLED: bool = _set(True, "Limits by address and user (never the failure budgets and MAIL_LIMIT)")
     RATE_LIMIT_ANONYMOUS: str = _set("200 per day; 50 per hour", "An address without a valid credential, all operations")
@@ -109,12 +149,55 @@ class Settings(BaseSettings):
     MAIL_TIMEOUT: int = _set(20, "How long to wait for the SMTP server", ge=1)
     MAIL_LINKS: Literal["api", "frontend"] = _set("api", "Whether links lead to BASE_URL or to FRONTEND_URL")
 
+    TEMPLATES_DIR: Path | None = _set(None, "Your own mails and pages: mails/ and pages/, by language, over the built-in ones")
+    DEFAULT_LOCALE: str = _set("en", "The language of mails and pages for who has not chosen one (en and de are built in)")
+    ADMIN_EMAIL: str = _set("", "Who gets mail about what looks like an attack")
+    ALERTS_END_SESSIONS: str = _set("", "Names of alert rules that end the account's sessions, comma-separated")
+    GEOIP_DB: Path | None = _set(None, "A MaxMind database of countries (.mmdb); sessions then tell theirs")
+
+    SMS_PROVIDER: Literal["off", "console", "http", "twilio"] = _set("off", "How text messages leave: console, http, twilio")
+    SMS_URL: str = _set("", "Where to post text messages; for twilio https://api.twilio.com when empty")
+    SMS_USERNAME: str = _set("", "For twilio the account's SID; for http the user of basic authentication, if any")
+    SMS_PASSWORD: str = _set("", "For twilio the auth token; for http the password, or without a user a bearer token")
+    SMS_SENDER: str = _set("Gatehouse", "From whom text messages are: a number, or a name where the gateway allows one")
+    SMS_COUNTRIES: str = _set("", "Countries whose numbers may be enrolled, comma-separated (ISO 3166-1, such as AT, DE); empty: none")
+    SMS_LIMIT: str = _set("5 per hour; 20 per day", "Text messages to a number, for an account, and from an address")
+    SMS_DAILY_LIMIT: int = _set(1000, "Text messages in a day, all in all", ge=1)
+    SMS_TIMEOUT: int = _set(10, "How long to wait for the gateway", ge=1)
+
     GOOGLE_CLIENT_ID: str = _set("", "From the Google console; without it Google sign-in is off")
     GOOGLE_CLIENT_SECRET: str = _set("", "From the Google console")
     GOOGLE_DISCOVERY_URL: str = _set(
         "https://accounts.google.com/.well-known/openid-configuration", "Where Google's endpoints and keys are described"
     )
     SERVER_METADATA_URL: str = _set("", "Read where GOOGLE_DISCOVERY_URL is not set")
+    MICROSOFT_CLIENT_ID: str = _set("", "From Microsoft Entra; without it Microsoft sign-in is off")
+    MICROSOFT_CLIENT_SECRET: str = _set("", "From Microsoft Entra")
+    MICROSOFT_DISCOVERY_URL: str = _set(
+        "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration",
+        "Where Microsoft's endpoints and keys are described; a tenant's id in the place of common lets in that tenant alone",
+    )
+    APPLE_CLIENT_ID: str = _set("", "The Services ID; without it Apple sign-in is off")
+    APPLE_TEAM_ID: str = _set("", "The ten characters of the developer team")
+    APPLE_KEY_ID: str = _set("", "The ten characters of the key for Sign in with Apple")
+    APPLE_PRIVATE_KEY: str = _set("", "That key, the .p8 file as PEM (line ends may be written as \\n); it signs our client secret")
+    APPLE_DISCOVERY_URL: str = _set(
+        "https://appleid.apple.com/.well-known/openid-configuration", "Where Apple's endpoints and keys are described"
+    )
+    GITHUB_CLIENT_ID: str = _set("", "Of an OAuth app; without it GitHub sign-in is off")
+    GITHUB_CLIENT_SECRET: str = _set("", "Of the OAuth app")
+    GITHUB_URL: str = _set("https://github.com", "Or that of a GitHub Enterprise Server")
+    GITHUB_API_URL: str = _set("https://api.github.com", "Its API; of a GitHub Enterprise Server its address with /api/v3")
+    DISCORD_CLIENT_ID: str = _set("", "From the Discord developer portal; without it Discord sign-in is off")
+    DISCORD_CLIENT_SECRET: str = _set("", "From the Discord developer portal")
+    DISCORD_URL: str = _set("https://discord.com", "Where Discord is")
+    FACEBOOK_CLIENT_ID: str = _set("", "The app's ID; without it Facebook sign-in is off")
+    FACEBOOK_CLIENT_SECRET: str = _set("", "The app's secret")
+    FACEBOOK_URL: str = _set("https://www.facebook.com", "Where Facebook's dialogs are")
+    FACEBOOK_API_URL: str = _set("https://graph.facebook.com", "The Graph API")
+    OIDC_PROVIDERS: str = _set(
+        "", "Names of other OpenID providers, comma-separated; each with <NAME>_CLIENT_ID, <NAME>_CLIENT_SECRET, <NAME>_DISCOVERY_URL"
+    )
 
     JOBS_IN_PROCESS: bool = _set(True, "Run the scheduled jobs inside the API's processes")
     METRICS_TOKEN: str = _set("", "Bearer token of /metrics; without one it is served in development only")
@@ -153,8 +236,10 @@ class Settings(BaseSettings):
         fill(self, "SQLALCHEMY_DATABASE_URI", _with_driver(self.SQLALCHEMY_DATABASE_URI))
         if not self.REDIS_URL and self.REDIS_HOST:
             fill(self, "REDIS_URL", f"redis://{self.REDIS_HOST}:{self.REDIS_PORT}/0")
-        for name in ("BASE_URL", "FRONTEND_URL"):
+        for name in ("BASE_URL", "FRONTEND_URL", "GITHUB_URL", "GITHUB_API_URL", "DISCORD_URL", "FACEBOOK_URL", "FACEBOOK_API_URL"):
             fill(self, name, getattr(self, name).rstrip("/"))
+        fill(self, "APPLE_PRIVATE_KEY", self.APPLE_PRIVATE_KEY.replace("\\n", "\n"))
+        fill(self, "REQUIRE_MFA", self.REQUIRE_MFA.lower())  # As names of roles are.
         fill(self, "JWT_ISSUER", self.JWT_ISSUER or self.BASE_URL)
         fill(self, "LOG_FILE", self.LOG_FILE or self.INSTANCE_DIR / "app.log")
         return self
@@ -165,17 +250,28 @@ class Settings(BaseSettings):
         return keys(self.CORS_ORIGINS)
 
     @property
+    def oidc_providers(self) -> list[str]:
+        """The names of the OpenID providers that are there by configuration alone."""
+        return keys(self.OIDC_PROVIDERS)
+
+    @property
     def https(self) -> bool:
         """Whether people reach this server by https, so that cookies may be Secure."""
         return self.BASE_URL.startswith("https://")
 
 
 settings: Settings  # Set by load(); read as config.settings.NAME.
+BUILT_IN = tuple(name.removesuffix("_CLIENT_ID").lower() for name in Settings.model_fields if name.endswith("_CLIENT_ID"))
 
 
 def keys(value: str) -> list[str]:
     """A comma-separated setting as a list, without blanks."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def named(provider: str, what: str) -> str:
+    """The name of a provider's setting, such as ACME_CLIENT_ID."""
+    return f"{provider.upper().replace('-', '_')}_{what}"
 
 
 def load(**given: Any) -> Settings:
@@ -184,7 +280,7 @@ def load(**given: Any) -> Settings:
     `given` overrides every other source (tests, commands). Raises `Refusal` naming every fault at once.
     """
     global settings
-    loaded = Settings(**given)
+    loaded = _read(given)
     loaded.INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
     faults = _faults(loaded)
     if faults:
@@ -217,7 +313,30 @@ def warnings(loaded: Settings) -> list[str]:
         found.append("MAIL_SERVER is not set: mail stays in INSTANCE_DIR/outbox")
     elif not (loaded.MAIL_USE_TLS or loaded.MAIL_USE_SSL):
         found.append("SMTP without TLS: MAIL_USE_TLS and MAIL_USE_SSL are both off")
+    plain = [name for name, url in _provider_urls(loaded) if url.startswith("http://")]
+    found += [f"{name} is plain http: whoever is in between can sign in as anybody" for name in plain]
+    return found + _sms_warnings(loaded)
+
+
+def _sms_warnings(loaded: Settings) -> list[str]:
+    if loaded.SMS_PROVIDER == "off":
+        return []
+    found = []
+    if loaded.SMS_PROVIDER == "console":
+        found.append("SMS_PROVIDER is console: no text message leaves")
+    elif loaded.SMS_URL.startswith("http://"):
+        found.append("SMS_URL is plain http: codes and the gateway's password travel unencrypted")
+    if not loaded.SMS_COUNTRIES:
+        found.append("SMS_COUNTRIES is not set: no number may be enrolled")
     return found
+
+
+def _read(given: dict[str, Any]) -> Settings:
+    """The settings from every source. OIDC_PROVIDERS names some more, which are then read like all the others."""
+    read = Settings(**given)
+    names = [name for name in read.oidc_providers if _is_provider_name(name)]
+    fields: Any = {named(name, what): (str, _set("", "Of a provider in OIDC_PROVIDERS")) for name in names for what in OIDC_SETTINGS}
+    return create_model("Settings", __base__=Settings, **fields)(**given) if fields else read
 
 
 def example() -> str:
@@ -236,21 +355,73 @@ def _with_driver(uri: str) -> str:
 
 def _faults(loaded: Settings) -> list[str]:
     found = [f"CORS_ORIGINS: {origin!r} is not an exact origin" for origin in loaded.cors_origins if not _is_origin(origin)]
-    for name in ("BASE_URL", "FRONTEND_URL"):
+    for name in ("BASE_URL", "FRONTEND_URL", "PASSWORD_RANGE_URL"):
         url = getattr(loaded, name)
         if url and not _is_origin("/".join(url.split("/", 3)[:3])):
             found.append(f"{name}: {url!r} is not an http(s) address")
     found += [f"FERNET_KEY: key {n} is not a Fernet key" for n, key in enumerate(keys(loaded.FERNET_KEY), 1) if not _is_fernet(key)]
+    kinds = ("lower", "upper", "digit", "symbol")
+    found += [
+        f"PASSWORD_COMPOSITION: {kind!r} is none of {', '.join(kinds)}" for kind in keys(loaded.PASSWORD_COMPOSITION) if kind not in kinds
+    ]
+    for name in keys(loaded.ALERTS_END_SESSIONS):
+        if name not in ACCOUNT_ALERTS:
+            found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
+    found += _sms_faults(loaded) + _provider_faults(loaded)
     return found + (_secret_faults(loaded) if loaded.APP_ENV == "production" else [])
+
+
+def _sms_faults(loaded: Settings) -> list[str]:
+    needed = {"http": ("SMS_URL",), "twilio": ("SMS_USERNAME", "SMS_PASSWORD")}.get(loaded.SMS_PROVIDER, ())
+    found = [f"SMS_PROVIDER is {loaded.SMS_PROVIDER}, and {name} is not set" for name in needed if not getattr(loaded, name)]
+    if loaded.SMS_URL and not re.match(r"https?://[^/]", loaded.SMS_URL):
+        found.append(f"SMS_URL: {loaded.SMS_URL!r} is not an http(s) address")
+    countries = keys(loaded.SMS_COUNTRIES)
+    return found + [f"SMS_COUNTRIES: {one!r} is no country of ISO 3166-1" for one in countries if not re.fullmatch(r"[A-Za-z]{2}", one)]
+
+
+def _provider_faults(loaded: Settings) -> list[str]:
+    others = loaded.oidc_providers
+    found = [f"OIDC_PROVIDERS: {name!r} {why}" for name in others if (why := _unfit_name(name, others))]
+    fit = [name for name in others if _is_provider_name(name)]
+    required: list[tuple[str, tuple[str, ...]]] = [(name, OIDC_SETTINGS) for name in fit]
+    required += [(name, whats) for name, whats in NEEDED.items() if getattr(loaded, named(name, "CLIENT_ID"))]
+    for name, whats in required:
+        because = "OIDC_PROVIDERS names " + name if name in fit else named(name, "CLIENT_ID") + " is set"
+        found += [f"{because}, and {named(name, what)} is not set" for what in whats if not getattr(loaded, named(name, what))]
+    if loaded.APPLE_PRIVATE_KEY and not _is_p256(loaded.APPLE_PRIVATE_KEY):
+        found.append("APPLE_PRIVATE_KEY is not the PEM of a P-256 key")
+    wrong = [name for name, url in _provider_urls(loaded) if url and not re.match(r"https?://[^/\s]+(/\S*)?\Z", url)]
+    return found + [f"{name}: {getattr(loaded, name)!r} is not an http(s) address" for name in wrong]
+
+
+def _provider_urls(loaded: Settings) -> list[tuple[str, str]]:
+    """The settings that say where a provider is."""
+    names = [name for name in type(loaded).model_fields if name.endswith(("_DISCOVERY_URL", "_API_URL"))]
+    return [(name, getattr(loaded, name)) for name in (*names, "GITHUB_URL", "DISCORD_URL", "FACEBOOK_URL")]
+
+
+def _unfit_name(name: str, names: list[str]) -> str:
+    """Why a provider can't have this name; empty if it can."""
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", name):
+        return "is not of a-z, 0-9, _ and -, beginning with a letter, 32 at most"
+    if name in RESERVED or named(name, "") in {named(one, "") for one in BUILT_IN}:
+        return "is reserved" if name in RESERVED else "is built in"
+    twins = [one for one in names if named(one, "") == named(name, "")]
+    return "is named twice" if len(twins) > 1 else ""
+
+
+def _is_provider_name(name: str) -> bool:
+    return not _unfit_name(name, [])
 
 
 def _secret_faults(loaded: Settings) -> list[str]:
     found = []
-    for name in SECRET_NAMES:
+    for name in (*SECRET_NAMES, "PASSWORD_PEPPER"):
         values = keys(getattr(loaded, name))
-        if not values:
+        if not values and name in SECRET_NAMES:
             found.append(f"{name} is missing")
         for value in values:
             if value.lower() in SAMPLES or len(set(value)) < 8 or any(word in value.lower() for word in ("change-me", "changeme")):
@@ -277,6 +448,14 @@ def _is_fernet(key: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_p256(pem: str) -> bool:
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
 
 
 def _kept_secrets(loaded: Settings) -> dict[str, str]:

@@ -72,9 +72,10 @@ def _user(*, nullable: bool = False) -> Mapped[Any]:
 
 
 class User(Base):
-    """An account. It exists only once its mailbox is proven; `email` is in its one canonical form."""
+    """An account. It exists only once its mailbox is proven, or (`invited_at`) is waited for; `email` is in its one canonical form."""
 
     __tablename__ = "users"
+    __table_args__: Any = _with(Index("ix_users_created_at_id", "created_at", "id"))
 
     id: Mapped[str] = _id()
     email: Mapped[str] = mapped_column(String(254), unique=True)
@@ -89,9 +90,13 @@ class User(Base):
     extra: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON(none_as_null=True))
     picture: Mapped[str | None] = mapped_column(String(80))  # A file's name in uploads/profile_pictures.
     mfa_enabled: Mapped[bool]
+    mfa_asked_at: Mapped[datetime | None]  # Since when a second factor is asked of this user (REQUIRE_MFA); the grace runs from here.
+    password_changed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     email_confirmed_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
+    invited_at: Mapped[datetime | None]  # Set while an invitation waits: nobody has proven the mailbox yet.
+    app_metadata: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # What administrators note of a user.
 
 
 class SignUpAttempt(Base):
@@ -119,9 +124,10 @@ class Link(Base):
     __table_args__: Any = _with(Index("ix_links_email_purpose", "email", "purpose"))
 
     id: Mapped[str] = _id()
-    purpose: Mapped[str] = mapped_column(String(20))  # One of: confirm, reset.
+    purpose: Mapped[str] = mapped_column(String(20))  # One of: confirm, reset, email_confirm, email_undo, not_me.
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     email: Mapped[str] = mapped_column(String(254))
+    user_id: Mapped[str | None] = _user(nullable=True)  # Of links that belong to an account, whatever its address is by then.
     attempt_id: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
@@ -139,7 +145,7 @@ class Code(Base):
     purpose: Mapped[str] = mapped_column(String(20))  # One of: confirm, sign_in, second_factor, step_up, enrol, prove.
     subject: Mapped[str] = mapped_column(String(64))
     email: Mapped[str] = mapped_column(String(254))
-    user_id: Mapped[str | None] = _user(nullable=True)
+    user_id: Mapped[str | None] = mapped_column(String(32), index=True)  # No foreign key: the time of its check would tell of an account.
     code_hash: Mapped[str] = mapped_column(String(64))
     tries: Mapped[int]
     created_at: Mapped[datetime]
@@ -161,6 +167,8 @@ class Session(Base):
     amr: Mapped[str] = mapped_column(String(80))  # RFC 8176 words, separated by spaces.
     ip: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(400))
+    device_name: Mapped[str | None] = mapped_column(String(80))  # The user agent in words, made at sign-in.
+    country: Mapped[str | None] = mapped_column(String(2))  # ISO 3166-1, where GEOIP_DB knows it.
     generation: Mapped[int]
     floor: Mapped[int]
     created_at: Mapped[datetime]
@@ -184,6 +192,7 @@ class Device(Base):
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     ip: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(400))
+    name: Mapped[str | None] = mapped_column(String(80))  # The user agent in words.
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     last_used_at: Mapped[datetime]
@@ -197,7 +206,7 @@ class PendingLogin(Base):
 
     id: Mapped[str] = _id()
     ticket_hash: Mapped[str] = mapped_column(String(64), unique=True)
-    stage: Mapped[str] = mapped_column(String(20))  # One of: second_factor, email_proven.
+    stage: Mapped[str] = mapped_column(String(20))  # One of: second_factor, email_proven, enrolment.
     user_id: Mapped[str | None] = _user(nullable=True)
     email: Mapped[str] = mapped_column(String(254))
     amr: Mapped[str] = mapped_column(String(80))
@@ -214,9 +223,9 @@ class Factor(Base):
 
     id: Mapped[str] = _id()
     user_id: Mapped[str] = _user()
-    type: Mapped[str] = mapped_column(String(16))  # One of: totp, email.
+    type: Mapped[str] = mapped_column(String(16))  # One of: totp, email, sms.
     name: Mapped[str] = mapped_column(String(64))
-    secret_encrypted: Mapped[bytes | None]
+    secret_encrypted: Mapped[bytes | None]  # The secret of a TOTP factor, the number of an SMS factor.
     last_step: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
     proven_at: Mapped[datetime | None]
@@ -232,6 +241,17 @@ class RecoveryCode(Base):
     user_id: Mapped[str] = _user()
     code_hash: Mapped[str] = mapped_column(String(64))
     used_at: Mapped[datetime | None]
+
+
+class PasswordHistory(Base):
+    """A password that an account had, kept only where PASSWORD_HISTORY asks for it."""
+
+    __tablename__ = "password_history"
+
+    id: Mapped[str] = _id()
+    user_id: Mapped[str] = _user()
+    password_hash: Mapped[str] = mapped_column(String(255))
+    replaced_at: Mapped[datetime]
 
 
 class Identity(Base):
@@ -275,27 +295,33 @@ class SocialFlow(Base):
 
 
 class Mail(Base):
-    """The outbox: written in the act's own transaction, delivered by a job. What it says is encrypted until it has left."""
+    """The outbox: written in the act's own transaction, delivered by a job. What it says is encrypted until it has left.
+
+    A text message is a row of the same kind, whose recipient is a telephone number.
+    """
 
     __tablename__ = "mails"
     __table_args__: Any = _with(Index("ix_mails_state_next_try_at", "state", "next_try_at"))
 
     id: Mapped[str] = _id()
+    channel: Mapped[str] = mapped_column(String(8), server_default="mail")  # One of: mail, sms.
     state: Mapped[str] = mapped_column(String(16))  # One of: queued, sent, dead, withheld.
     template: Mapped[str] = mapped_column(String(32))
     to: Mapped[str] = mapped_column("recipient", String(254))
     about: Mapped[str | None] = mapped_column(String(32), index=True)  # The attempt whose end withdraws it.
+    locale: Mapped[str | None] = mapped_column(String(35))  # The language it is written in; empty: DEFAULT_LOCALE.
     values_encrypted: Mapped[bytes | None]
     tries: Mapped[int]
     last_error: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime]
     next_try_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]  # Later it would be of no use, so it does not leave.
     sent_at: Mapped[datetime | None]
 
 
 class MailCount(Base):
-    """How many mails strangers have caused for one address in one window."""
+    """How many mails strangers have caused for one address, or messages for one number, in one window."""
 
     __tablename__ = "mail_counts"
 
@@ -316,6 +342,150 @@ class Budget(Base):
     pause_seconds: Mapped[int]
     window_epoch: Mapped[int] = mapped_column(BigInteger)
     blocked_until_epoch: Mapped[int] = mapped_column(BigInteger)
+
+
+class Service(Base):
+    """A service that asks this server who calls and what they may do. The server itself is the service `gatehouse`."""
+
+    __tablename__ = "services"
+
+    id: Mapped[str] = _id()
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    description: Mapped[str | None] = mapped_column(String(500))
+    is_active: Mapped[bool]
+    created_at: Mapped[datetime]
+
+
+class Role(Base):
+    """A role of a service: a name for some permissions (`resource:action`)."""
+
+    __tablename__ = "roles"
+    __table_args__: Any = _with(UniqueConstraint("service_id", "name"))
+
+    id: Mapped[str] = _id()
+    service_id: Mapped[str] = mapped_column(String(32), ForeignKey("services.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str | None] = mapped_column(String(500))
+    permissions: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+
+
+class Assignment(Base):
+    """A user has a role."""
+
+    __tablename__ = "assignments"
+
+    user_id: Mapped[str] = mapped_column(String(32), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    role_id: Mapped[str] = mapped_column(String(32), ForeignKey("roles.id", ondelete="CASCADE"), primary_key=True, index=True)
+    assigned_at: Mapped[datetime]
+
+
+class KnownPermission(Base):
+    """A permission of the services, described once, so that roles and tokens can name it. The server's own stand in code."""
+
+    __tablename__ = "permissions"
+
+    name: Mapped[str] = mapped_column(String(129), primary_key=True)  # resource:action
+    description: Mapped[str | None] = mapped_column(String(500))
+    created_at: Mapped[datetime]
+
+
+class AppToken(Base):
+    """A token of a service (`gh_app_…`), whoever made it."""
+
+    __tablename__ = "app_tokens"
+
+    id: Mapped[str] = _id()
+    service_id: Mapped[str] = mapped_column(String(32), ForeignKey("services.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    last8: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_by: Mapped[str | None] = mapped_column(String(64))  # An actor, as in the audit trail; no foreign key.
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    use_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class ApiKey(Base):
+    """A key by which a program acts for a user (`gh_key_…`), within its scopes."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = _id()
+    user_id: Mapped[str] = _user()
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    last8: Mapped[str] = mapped_column(String(8))
+    name: Mapped[str | None] = mapped_column(String(100))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    revoked_at: Mapped[datetime | None]
+    warned_at: Mapped[datetime | None]  # When its owner was told that it ends soon.
+    last_used_at: Mapped[datetime | None]
+    use_count: Mapped[int] = mapped_column(BigInteger)
+
+
+class SigningKey(Base):
+    """A key pair that signs tokens under ES256 or EdDSA. The newest signs; an older one verifies until `ends_at`."""
+
+    __tablename__ = "signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)  # RFC 7638 thumbprint.
+    algorithm: Mapped[str] = mapped_column(String(16))
+    private_encrypted: Mapped[bytes]
+    public: Mapped[dict[str, Any]]  # A JWK (RFC 7517).
+    created_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]  # When the last token that it signed is over; empty while it signs.
+
+
+class AuditEvent(Base):
+    """Who did what to whom, when, with which result. What tells a person (`ip` to `salt`) may be erased: the seal covers
+    only its salted hash. `number` and `seal` come from the sealing job.
+    """
+
+    __tablename__ = "audit_events"
+    __table_args__: Any = _with(Index("ix_audit_events_user_id_at", "user_id", "at"), Index("ix_audit_events_action_at", "action", "at"))
+
+    id: Mapped[str] = _id()
+    at: Mapped[datetime] = mapped_column(index=True)
+    action: Mapped[str] = mapped_column(String(48))
+    result: Mapped[str] = mapped_column(String(48))  # success, or why not: the code of a refusal.
+    actor: Mapped[str | None] = mapped_column(String(64))  # A user's id, or: operator, system; empty for a stranger.
+    user_id: Mapped[str | None] = mapped_column(String(32))  # Whom it concerns; no foreign key, it outlives the account.
+    session_id: Mapped[str | None] = mapped_column(String(32))
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    ip: Mapped[str | None] = mapped_column(String(45))
+    country: Mapped[str | None] = mapped_column(String(2))
+    user_agent: Mapped[str | None] = mapped_column(String(400))
+    name: Mapped[str | None] = mapped_column(String(320))  # An address or username, as it was typed.
+    salt: Mapped[str | None] = mapped_column(String(32))
+    personal_hash: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    seal: Mapped[str | None] = mapped_column(String(64))
+
+
+class AuditChain(Base):
+    """The end of the chain of sealed audit rows: one row, moved on by a guarded update."""
+
+    __tablename__ = "audit_chain"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    seal: Mapped[str] = mapped_column(String(64))
+
+
+class Alert(Base):
+    """An alert that was raised; its key (rule and subject, hashed) and `raised_at` make it raised once in a window."""
+
+    __tablename__ = "alerts"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    rule: Mapped[str] = mapped_column(String(48))
+    user_id: Mapped[str | None] = mapped_column(String(32))
+    raised_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class JobLease(Base):
@@ -341,3 +511,15 @@ class JobRun(Base):
     seconds: Mapped[float]
     affected: Mapped[int]
     result: Mapped[str] = mapped_column(String(200))
+
+
+class ProviderDocument(Base):
+    """What matters of an OpenID provider's description, as it was seen last; a change is taken by a guarded update."""
+
+    __tablename__ = "provider_documents"
+
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    discovery_url: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(64))
+    document: Mapped[dict[str, Any]]
+    seen_at: Mapped[datetime]
