@@ -3,9 +3,10 @@
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
+from sqlalchemy.orm.attributes import set_committed_value
 
-from domain import addresses, budgets, clock, devices, passwords, sessions, tickets
-from domain.caller import Caller
+from domain import addresses, api_keys, audit, budgets, cards, clock, devices, passwords, permissions, roles, sessions, tickets
+from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import EmailTaken, NotFound, TokenRevoked
 from model import User
@@ -24,15 +25,23 @@ def find(db: Database, email: str) -> User | None:
     return db.scalar(_BY_EMAIL, {"email": email})
 
 
+def id_of(db: Database, email: str) -> str:
+    """The id of the account of an address, in whatever spelling; `NotFound`."""
+    user = find(db, addresses.canonical(email))
+    if user is None:
+        raise NotFound
+    return user.id
+
+
 def hold(db: Database, user_id: str) -> User | None:
     """The account as it is now, held to the end of the act: who lets somebody in and who ends what runs wait for each other."""
     return db.scalar(_HELD, {"id": user_id})
 
 
 def hold_caller(db: Database, caller: Caller) -> User:
-    """The caller's account, held; `TokenRevoked` if the session was ended after the request was let in, as by a reset."""
+    """The caller's account, held; `TokenRevoked` if the session or key was ended after the request was let in, as by a reset."""
     user = hold(db, caller.user_id)
-    if user is None or not sessions.is_open(db, caller.session_id):
+    if user is None or not _goes_on(db, caller):
         raise TokenRevoked
     return user
 
@@ -57,7 +66,16 @@ def budget_name(user: User | None, identifier: str) -> str:
     return f"user:{user.id}" if user else f"name:{identifier}"
 
 
-def add(db: Database, email: str, password_hash: str | None, *, username: str | None = None, name: str | None = None) -> User:
+def add(
+    db: Database,
+    email: str,
+    password_hash: str | None,
+    *,
+    username: str | None = None,
+    name: str | None = None,
+    actor: str | None = None,
+    client: Client = audit.NOWHERE,
+) -> User:
     """A new active account whose mailbox is proven; `EmailTaken`. A username that is gone by now is left empty."""
     for free_name in (username, None):
         try:
@@ -68,36 +86,85 @@ def add(db: Database, email: str, password_hash: str | None, *, username: str | 
             if find(db, email) is not None:
                 raise EmailTaken from None
         else:
+            audit.note(db, "account.created", user.id, client, actor=actor or user.id)
             return user
     raise EmailTaken
 
 
-def create(email: str, password: str | None = None) -> User:
-    """A confirmed account, made by an operator; `EmailTaken`, `WeakPassword`."""
+def add_invited(db: Database, email: str, name: str | None) -> User:
+    """A new account that waits for its mailbox to be proven, and has no way in before; `EmailTaken`."""
+    user = _new(email, None, None, name)
+    user.invited_at = user.created_at
+    try:
+        with db.begin_nested():
+            db.add(user)
+    except IntegrityError:
+        raise EmailTaken from None
+    return user
+
+
+def prove_mailbox(db: Database, user: User, client: Client) -> None:
+    """Somebody has shown that the mailbox of an account is theirs: from now on one that was invited is like any other."""
+    waiting = update(User).where(User.id == user.id, User.invited_at.is_not(None))
+    if changed(db, waiting.values(invited_at=None, email_confirmed_at=clock.now())):
+        set_committed_value(user, "invited_at", None)
+        cards.mark(db, user.id)
+        audit.note(db, "account.confirmed", user.id, client, actor=user.id)
+
+
+def create(email: str, password: str | None = None, *, admin: bool = False) -> User:
+    """A confirmed account, made by an operator, with the role `admin` if so asked; `EmailTaken`, `WeakPassword`."""
     if password is not None:
-        passwords.check(password)
+        passwords.check(password, email)
     hashed = passwords.hash(password) if password is not None else None
     with transaction() as db:
-        return add(db, addresses.canonical(email), hashed)
+        user = add(db, addresses.canonical(email), hashed, actor=audit.OPERATOR)
+        if admin:
+            roles.make_admin(db, user)
+            audit.note(db, "role.granted", user.id, actor=audit.OPERATOR, role=permissions.ADMIN, service=permissions.GATEHOUSE)
+        return user
 
 
 def activate(email: str) -> None:
     """Give an account back the right to sign in, and nothing else; `NotFound`."""
     with transaction() as db:
-        if not changed(db, update(User).where(User.email == addresses.canonical(email)).values(status=ACTIVE)):
-            raise NotFound
+        set_status(db, id_of(db, email), ACTIVE, None)
 
 
 def deactivate(email: str) -> None:
-    """Take the right to sign in away, and end at once whatever is running or pending; `NotFound`."""
+    """Take the right to sign in away, and end at once whatever is running or pending; `NotFound`, `LastAdmin`."""
     with transaction() as db:
-        user = find(db, addresses.canonical(email))
-        if user is None or hold(db, user.id) is None:
-            raise NotFound
-        db.execute(update(User).where(User.id == user.id).values(status=INACTIVE))
-        sessions.end_of_user(db, user.id)
-        devices.forget(db, user.id)
-        tickets.end_of_user(db, user)
+        set_status(db, id_of(db, email), INACTIVE, None)
+
+
+def set_status(db: Database, user_id: str, status: str, by: Caller | None) -> None:
+    """Switch an account on or off, part of the act of an administrator or (None) the operator; again is fine.
+
+    `NotFound`, `LastAdmin`.
+    """
+    if status == INACTIVE:
+        roles.require_another_admin(db, user_id)
+    user = hold(db, user_id)
+    if user is None:
+        raise NotFound
+    if user.status == status:
+        return None
+    user.status = status
+    cards.mark(db, user.id)
+    if status == ACTIVE:
+        return audit.by(db, "account.activated", by, user.id)
+    lock_down(db, user)
+    return audit.by(db, "account.deactivated", by, user.id)
+
+
+def lock_down(db: Database, user: User) -> None:
+    """End at once whatever is running, known or pending on an account that the act holds: sessions, keys, devices, links,
+    codes, sign-ins. Second factors stay, and so do the owner's remedies.
+    """
+    sessions.end_of_user(db, user.id)
+    api_keys.end_of_user(db, user.id)
+    devices.forget(db, user.id)
+    tickets.end_of_user(db, user)
 
 
 def unlock(email: str) -> None:
@@ -105,7 +172,18 @@ def unlock(email: str) -> None:
     user = look_up(addresses.canonical(email))
     if user is None:
         raise NotFound
+    unlock_by(None, user)
+
+
+def unlock_by(caller: Caller | None, user: User) -> None:
+    """The same as an administrator, or (None) the operator, does it."""
     budgets.unlock(budget_name(user, user.email))
+    with transaction() as db:
+        audit.by(db, "account.unlocked", caller, user.id)
+
+
+def _goes_on(db: Database, caller: Caller) -> bool:
+    return api_keys.is_live(db, caller.credential_id) if caller.kind == "api_key" else sessions.is_open(db, caller.session_id)
 
 
 def _new(email: str, password_hash: str | None, username: str | None, name: str | None) -> User:
@@ -116,6 +194,7 @@ def _new(email: str, password_hash: str | None, username: str | None, name: str 
         username=username,
         name=name,
         password_hash=password_hash,
+        password_changed_at=now if password_hash else None,
         status=ACTIVE,
         mfa_enabled=False,
         created_at=now,

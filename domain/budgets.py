@@ -2,13 +2,13 @@
 
 A try is taken before it is judged, by one guarded update, so a burst of parallel guesses gets no more than the limit
 (CVE-2024-4629); it is committed before the answer is known, so no rollback gives it back (CVE-2026-35597). The account is
-one, however it is spelled; a name that nobody has is counted just the same. A known device and a running session have
-budgets of their own, so that a stranger locks out nobody (OWASP ASVS 6.3.1, NIST SP 800-63B 5.2.2).
+one, however it is spelled; a name that nobody has is counted just the same. A known device and its running sessions
+have budgets of their own, so that a stranger locks out nobody (OWASP ASVS 6.3.1, NIST SP 800-63B 5.2.2).
 """
 
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import BigInteger, Executable, Integer, bindparam, case, delete, update
+from sqlalchemy import BigInteger, Executable, Integer, bindparam, case, delete, select, update
 from sqlalchemy.orm import Session as Database
 
 import config
@@ -18,27 +18,38 @@ from domain.errors import TooManyAttempts
 from model import Budget
 
 Kind = Literal["password", "code"]
-Try = NewType("Try", str)  # One try that was taken: the key of the budget that it came from.
 STRANGER = ""
 
 
+class Try(NamedTuple):
+    """One try that was taken, and how long this caller has to wait if it is wrong: 0 while more are left, None for good."""
+
+    key: str
+    kind: Kind
+    pause_seconds: int | None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no other try is left for now."""
+        return self.pause_seconds != 0
+
+
 def spend(kind: Kind, account: str, caller: str = STRANGER) -> Try:
-    """Take one try for `caller` ("" for a stranger, else a device's or session's id); `TooManyAttempts` if none is left."""
+    """Take one try for `caller` ("" for a stranger, else a device's id, or `login.known_as`); `TooManyAttempts` if none is left."""
     now = clock.epoch()
     key = secrets.hashed(f"{kind}\0{account}\0{caller}")
     with transaction() as db:
+        # The same statements for the first try as for the next, or the time would tell on whom somebody has tried before.
+        add_if_absent(db, Budget, **_unspent(key, account, now))
         taken = changed(db, TAKE, _take(key, now))
-        if not taken:
-            add_if_absent(db, Budget, **_unspent(key, account, now))
-            taken = changed(db, TAKE, _take(key, now))
-    if not taken:
-        raise TooManyAttempts(retry_after=_wait(key, now))
-    return Try(key)
+        if taken:
+            return Try(key, kind, _pause(db, key, now))
+    raise TooManyAttempts(retry_after=_wait(key, now))
 
 
 def clear(db: Database, right: Try) -> None:
     """This try was right: its caller's own count on the account starts anew, and nobody else's. Part of the act it allowed."""
-    changed(db, CLEAR, {"budget": right})
+    changed(db, CLEAR, {"budget": right.key})
 
 
 def unlock(account: str) -> int:
@@ -85,6 +96,7 @@ CLEAR = (
     .where(Budget.key == bindparam("budget"))
     .values(failures=0, in_a_row=0, pause_seconds=limits.FIRST_PAUSE_SECONDS, blocked_until_epoch=0)
 )
+_STATE = select(Budget.blocked_until_epoch, Budget.in_a_row).where(Budget.key == bindparam("budget"))
 
 
 def _unspent(key: str, account: str, now: int) -> dict[str, Any]:
@@ -98,6 +110,12 @@ def _unspent(key: str, account: str, now: int) -> dict[str, Any]:
         "window_epoch": now,
         "blocked_until_epoch": 0,
     }
+
+
+def _pause(db: Database, key: str, now: int) -> int | None:
+    """How long the caller has to wait after a try that was just taken; None where only a reset or an unlock helps."""
+    blocked_until, in_a_row = db.connection().execute(_STATE, {"budget": key}).one()
+    return None if in_a_row >= limits.FAILURES_IN_A_ROW else max(0, blocked_until - now)
 
 
 def _wait(key: str, now: int) -> int:

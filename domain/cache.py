@@ -5,6 +5,7 @@ from there is kept under an epoch, a random mark, and whoever connects first to 
 """
 
 import secrets
+from typing import cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -22,6 +23,23 @@ if redis.call('GET', KEYS[1]) ~= life then
   redis.call('SET', KEYS[2], ARGV[1])
 end
 """
+
+# The lines with which a script begins whose KEYS[1] is the epoch and ARGV[1] a fresh one.
+SAME_EPOCH = """
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('SET', KEYS[1], epoch)
+end
+"""
+
+# Counts in a window. KEYS: the counter. ARGV: the window's seconds.
+COUNT = """
+local count = redis.call('INCR', KEYS[1])
+if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+return count
+"""
+COUNTER = "gatehouse:count:"
 
 client: "redis.Redis | None" = None
 
@@ -51,6 +69,26 @@ def is_there() -> bool:
         return client is None or bool(client.ping())
     except Away:
         return False
+
+
+def count(name: str, seconds: int) -> int | None:
+    """Count one more under a name, for so many seconds; how many that makes. None where Redis is not there."""
+    if client is None:
+        return None
+    try:
+        return cast("int", client.eval(COUNT, 1, COUNTER + name, seconds))
+    except Away:
+        return None
+
+
+def counted(name: str) -> int | None:
+    """How many were counted under a name; None where Redis is not there."""
+    if client is None:
+        return None
+    try:
+        return int(cast("bytes | None", client.get(COUNTER + name)) or 0)
+    except Away:
+        return None
 
 
 def fresh_epoch() -> str:

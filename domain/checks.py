@@ -1,12 +1,17 @@
 """Try everything that the server needs, once, for `flask check`: nothing is changed and nothing is sent."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import config
-from domain import cache, database, schema
+from domain import cache, database, providers, schema
 from domain.errors import Refused
+from domain.provider_table import Row
 from outbound import discovery, smtp
+from outbound.failures import Failed
+
+Check = tuple[str, Callable[[], str]]
 
 
 class Finding(NamedTuple):
@@ -23,10 +28,11 @@ class Bad(Exception):
 
 def each() -> Iterator[Finding]:
     """The parts in their order, each as soon as it was tried."""
-    for part, check in CHECKS:
+    checks: list[Check] = [*CHECKS, *((row.name, partial(_provider, row)) for row in providers.rows())]
+    for part, check in checks:
         try:
             yield Finding(part, is_good=True, words=check())
-        except (Bad, Refused, smtp.Failed, discovery.Away) as failure:
+        except (Bad, Refused, Failed, discovery.Away) as failure:
             yield Finding(part, is_good=False, words=str(failure))
 
 
@@ -64,17 +70,16 @@ def _redis() -> str:
     return "answers" if cache.client else "not configured, limits live in each process"
 
 
-def _google() -> str:
-    if not config.settings.GOOGLE_CLIENT_ID:
-        return "not configured, Google sign-in is off"
-    return str(discovery.fetch(config.settings.GOOGLE_DISCOVERY_URL)["issuer"])
+def _provider(row: Row) -> str:
+    if not providers.is_configured(row.name):
+        return f"not configured, {row.title} sign-in is off"
+    return providers.reach(row.name)
 
 
-CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
+CHECKS: tuple[Check, ...] = (
     ("configuration", _configuration),
     ("database", _database),
     ("schema", _schema),
     ("mail", _mail),
     ("redis", _redis),
-    ("google", _google),
 )

@@ -6,8 +6,9 @@ a transaction takes the only write lock at once (BEGIN IMMEDIATE), so do slow wo
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -41,6 +42,7 @@ def connect(settings: Settings) -> None:
         options["connect_args"] = {"connect_timeout": 5, "charset": "utf8mb4"}
     if uri.startswith("sqlite"):
         engine = create_engine(uri, **options)
+        _make_private(engine.url.database)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         _readers = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -50,6 +52,13 @@ def connect(settings: Settings) -> None:
     event.listen(_readers, "checkout", _ping)
     event.listen(_readers, "checkin", _remember)
     engine = _readers.execution_options(isolation_level="READ COMMITTED")
+
+
+def _make_private(path: str | None) -> None:
+    """A new database file is its owner's alone, and so are the files that SQLite puts beside it."""
+    if path and path != ":memory:":
+        with suppress(FileExistsError, FileNotFoundError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _part_from_parent() -> None:
@@ -69,8 +78,18 @@ def disconnect() -> None:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One act: all of it is committed, or none. Rows stay readable afterwards. `Unavailable` if the database is away."""
-    with _answering(), Session(engine, expire_on_commit=False) as db, db.begin():
-        yield db
+    with _answering(), Session(engine, expire_on_commit=False) as db:
+        try:
+            with db.begin():
+                yield db
+        finally:
+            for act in db.info.pop("afterwards", ()):
+                act()
+
+
+def afterwards(db: Session, act: Callable[[], None]) -> None:
+    """Do this when the transaction has ended, committed or not. It must not raise."""
+    db.info.setdefault("afterwards", []).append(act)
 
 
 @contextmanager
@@ -100,13 +119,19 @@ def add_if_absent(db: Session, table: type[Base], **values: Any) -> None:
 
     In the database's own words: a duplicate that is caught leaves a shared lock in MariaDB, and two of those a deadlock.
     """
-    dialect = db.get_bind().dialect.name
+    db.flush()
+    db.connection().execute(_insert_if_absent(table, db.get_bind().dialect.name), values)
+
+
+@cache
+def _insert_if_absent(table: type[Base], dialect: str) -> Executable:
+    """Built once: building a statement costs more than running it."""
     if dialect in ("mysql", "mariadb"):
         same = {column.name: column for column in inspect(table).primary_key}
-        db.execute(mysql.insert(table).values(**values).on_duplicate_key_update(same))
-    else:
-        own = postgresql if dialect == "postgresql" else sqlite
-        db.execute(own.insert(table).values(**values).on_conflict_do_nothing())
+        return mysql.insert(table).on_duplicate_key_update(same)
+    own: Any = postgresql if dialect == "postgresql" else sqlite
+    statement: Executable = own.insert(table).on_conflict_do_nothing()
+    return statement
 
 
 def new_id() -> str:

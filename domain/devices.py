@@ -5,15 +5,32 @@ the second factor until `trusted_until`.
 """
 
 from datetime import timedelta
+from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import clock, limits, secrets
+from domain import agents, clock, limits, secrets
 from domain.caller import Client
-from domain.database import new_id, reading
+from domain.database import changed, new_id, reading
 from model import Device
+
+# The devices of a user, trusted ones before the others, then the last used. A client that never brings its token back is a
+# new one each time: its owner is told of the first, and the oldest go.
+_OTHERS = (
+    select(Device.id, Device.ip, Device.user_agent)
+    .where(Device.user_id == bindparam("user"))
+    .order_by(Device.trusted_until.is_(None), Device.last_used_at.desc(), Device.id)
+)
+
+
+class Known(NamedTuple):
+    """A device that has just signed in: its id, its token, and whether its owner has to be told of it."""
+
+    id: str
+    token: str
+    new: bool
 
 
 def recognise(client: Client, user_id: str) -> Device | None:
@@ -26,31 +43,27 @@ def recognise(client: Client, user_id: str) -> Device | None:
     return found if found and found.expires_at > clock.now() else None
 
 
-def is_trusted(device: Device | None) -> bool:
-    """Whether this device stands for the second factor now."""
-    return bool(device and device.trusted_until and device.trusted_until > clock.now())
+def is_trusted(db: Database, device: Device | None) -> bool:
+    """Whether this device stands for the second factor now, as an act sees it that holds the user's row."""
+    if device is None:
+        return False
+    return db.scalar(select(Device.id).where(Device.id == device.id, Device.trusted_until > clock.now())) is not None
 
 
-def remember(db: Database, user_id: str, client: Client, device: Device | None) -> tuple[str, str]:
-    """Note a sign-in by this device, or make one known; its id and its token."""
-    now = clock.now()
-    if device and client.device_token:
-        db.execute(update(Device).where(Device.id == device.id).values(last_used_at=now, ip=client.ip, user_agent=client.user_agent))
-        return device.id, client.device_token
-    token = secrets.token()
-    made = Device(
-        id=new_id(),
-        user_id=user_id,
-        token_hash=secrets.hashed(token),
-        ip=client.ip,
-        user_agent=client.user_agent,
-        created_at=now,
-        expires_at=now + timedelta(days=limits.DEVICE_DAYS),
-        last_used_at=now,
-    )
+def remember(db: Database, user_id: str, client: Client, device: Device | None) -> Known:
+    """Note a sign-in by this device, or by one that was not known, or is no more; part of an act that holds the user's row."""
+    seen = {"last_used_at": clock.now(), "ip": client.ip, "user_agent": client.user_agent, "name": agents.words(client.user_agent)}
+    if device and client.device_token and changed(db, update(Device).where(Device.id == device.id).values(**seen)):
+        return Known(device.id, client.device_token, new=False)
+    token, now = secrets.token(), clock.now()
+    until = now + timedelta(days=limits.DEVICE_DAYS)
+    others = db.execute(_OTHERS, {"user": user_id}).all()
+    made = Device(id=new_id(), user_id=user_id, token_hash=secrets.hashed(token), created_at=now, expires_at=until, **seen)
     db.add(made)
     db.flush()
-    return made.id, token
+    if surplus := [one.id for one in others[limits.DEVICES - 1 :]]:
+        db.execute(delete(Device).where(Device.id.in_(surplus)))
+    return Known(made.id, token, new=(client.ip, client.user_agent) not in {(one.ip, one.user_agent) for one in others})
 
 
 def trust(db: Database, device_id: str) -> None:

@@ -1,4 +1,5 @@
-"""Every refusal, by name. The class name gives the `code`, the docstring the `title`, the base class the kind.
+"""Every refusal, by name. The class name gives the `code` (where two kinds share one, it is said), the docstring the `title`,
+the base class the kind.
 
 Only the domain refuses; `resources/problems.py` alone knows which HTTP status a kind has.
 """
@@ -21,8 +22,8 @@ class Refused(Exception):
 
     code: ClassVar[str] = "refused"
 
-    def __init_subclass__(cls) -> None:
-        cls.code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        cls.code = code or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     def __init__(
         self,
@@ -113,7 +114,32 @@ class ProviderFailed(Invalid):
     """The identity provider's answer could not be used."""
 
 
+# Malformed or refused where services ask (RFC 6749 5.2, RFC 7009 2.2.1).
+class InvalidRequest(Invalid):
+    """A parameter is missing, wrong or there twice, or a client proves itself in two ways."""
+
+
+class InvalidScope(Invalid):
+    """A scope is asked for that the application token does not have."""
+
+
+class UnauthorizedClient(Invalid):
+    """This service may not do that with this token."""
+
+
+class UnsupportedGrantType(Invalid):
+    """The only grant here is client_credentials."""
+
+
+class UnsupportedTokenType(Invalid):
+    """A token of this kind is not ended here."""
+
+
 # No or bad credentials.
+class InvalidClient(Unauthenticated):
+    """The service did not prove itself: by HTTP Basic, client_id and client_secret, or its application token."""
+
+
 class InvalidCredentials(Unauthenticated):
     """The account or the password is wrong."""
 
@@ -131,7 +157,7 @@ class TokenExpired(Unauthenticated):
 
 
 class TokenRevoked(Unauthenticated):
-    """The session of this token was ended."""
+    """This key, or the session of this token, was ended."""
 
 
 class SessionExpired(Unauthenticated):
@@ -159,8 +185,16 @@ class AccountDisabled(Forbidden):
     """This account is disabled."""
 
 
+class PasswordExpired(Forbidden):
+    """This password is too old; ask for a new one by /forgot-password."""
+
+
 class EmailNotConfirmed(Forbidden):
     """The address of this account is not confirmed yet."""
+
+
+class SignUpClosed(Forbidden):
+    """Accounts are made by invitation here, or not at all."""
 
 
 class HttpsRequired(Forbidden):
@@ -168,12 +202,32 @@ class HttpsRequired(Forbidden):
 
 
 # Conflicts.
+class AddressTaken(Conflict, code="email_taken"):
+    """An account with this address exists."""
+
+
 class LastWayIn(Conflict):
     """This is the account's last way in."""
 
 
 class LinkTaken(Conflict):
     """This identity belongs to another account, or the account has one of this provider."""
+
+
+class NameTaken(Conflict):
+    """This name is taken."""
+
+
+class LastAdmin(Conflict):
+    """Without this there would be no administrator, or no server, any more."""
+
+
+class TooManyKeys(Conflict):
+    """There are as many live keys as one user may have."""
+
+
+class JobRunning(Conflict):
+    """This job is running in another process."""
 
 
 # Too many.

@@ -12,10 +12,12 @@ from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select
 
 from domain import clock, limits, mail, pictures, runs
 from domain.database import changed, reading, transaction
-from model import Base, Budget, Code, Device, Link, PendingLogin, SignUpAttempt, SocialFlow
+from model import Alert, ApiKey, AppToken, Base, Budget, Code, Device, Factor, Link, PendingLogin, SigningKey, SignUpAttempt, SocialFlow
 
 BATCH = 1000  # Rows in one transaction: nobody else waits long.
 KEEP_MAILS_DAYS = 7  # That something was sent, or given up; what it said is gone already.
+KEEP_ALERTS_DAYS = 7  # Longer than any rule's window; that it was raised stays in the audit trail.
+KEEP_CREDENTIALS_DAYS = 90  # Keys and application tokens that have ended.
 DAY_SECONDS = 86400
 
 
@@ -27,7 +29,9 @@ class Over(NamedTuple):
 
 
 def purge(*, dry_run: bool = False) -> int:
-    """Delete codes, links, tickets, attempts, flows, devices, counts, old mails and runs that are over, and lost pictures; how many."""
+    """Delete codes, links, tickets, attempts, flows, devices, counts, alerts and signing keys that are over, old mails and runs,
+    factors that nobody proved, keys and application tokens that ended long ago, and lost pictures; how many.
+    """
     affected = sum(_count(over) if dry_run else _delete(over) for over in _everything())
     affected += mail.purge(clock.now() - timedelta(days=KEEP_MAILS_DAYS), dry_run=dry_run)
     return affected + runs.purge(dry_run=dry_run) + pictures.sweep(dry_run=dry_run)
@@ -37,8 +41,14 @@ def _everything() -> Iterator[Over]:
     now, epoch = clock.now(), clock.epoch()
     for table in (Code, Link, PendingLogin, SignUpAttempt, Device):
         yield Over(table, table.expires_at < now)
+    yield Over(Alert, Alert.raised_at < now - timedelta(days=KEEP_ALERTS_DAYS))
+    yield Over(SigningKey, SigningKey.ends_at < now)
     exchanged = or_(SocialFlow.code_expires_at.is_(None), SocialFlow.code_expires_at < now)
     yield Over(SocialFlow, and_(SocialFlow.expires_at < now, exchanged))
+    yield Over(Factor, and_(Factor.proven_at.is_(None), Factor.created_at < now - timedelta(seconds=DAY_SECONDS)))
+    for credential in (ApiKey, AppToken):  # Long enough to tell their owners why they are refused.
+        long_ago = now - timedelta(days=KEEP_CREDENTIALS_DAYS)
+        yield Over(credential, or_(credential.expires_at < long_ago, credential.revoked_at < long_ago))
     quiet = and_(Budget.window_epoch + Budget.in_a_row * DAY_SECONDS < epoch, Budget.blocked_until_epoch < epoch)
     yield Over(Budget, and_(quiet, Budget.in_a_row < limits.FAILURES_IN_A_ROW))
 

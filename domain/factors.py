@@ -1,6 +1,7 @@
 """Second factors of an account, whatever their kind: which are on, and whether a code of one is right.
 
-TOTP (RFC 6238) is in `totp`, mailed codes are `tickets`; recovery codes stand in for both. A code works once.
+TOTP (RFC 6238) is in `totp`; codes that are sent by mail or text message are `tickets`; recovery codes stand in for all of them.
+A code works once.
 """
 
 from collections.abc import Sequence
@@ -8,13 +9,16 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session as Database
 
-from domain import clock, limits, secrets, tickets, totp
+from domain import audit, clock, limits, mail, notices, secrets, texts, tickets, totp
+from domain.caller import Client
 from domain.database import changed, new_id, reading
 from domain.errors import Fault, ValidationFailed
 from model import Factor, RecoveryCode, User
 
-TOTP, EMAIL, RECOVERY_CODE = "totp", "email", "recovery_code"
-AMR = {TOTP: "otp", EMAIL: "email", RECOVERY_CODE: "kba"}  # RFC 8176 words for each method.
+TOTP, EMAIL, SMS, RECOVERY_CODE = "totp", "email", "sms", "recovery_code"
+KINDS = (TOTP, EMAIL, SMS)  # In the order in which they are offered.
+SENT = (EMAIL, SMS)  # Those whose code we send.
+AMR = {TOTP: "otp", EMAIL: "email", SMS: "sms", RECOVERY_CODE: "kba"}  # RFC 8176 words for each method.
 
 
 def on(db: Database, user_id: str) -> list[Factor]:
@@ -31,7 +35,7 @@ def methods(user_id: str) -> list[str]:
 
 def methods_in(db: Database, user_id: str) -> list[str]:
     """The same, inside an act."""
-    kinds = sorted({one.type for one in on(db, user_id)}, key=[TOTP, EMAIL].index)
+    kinds = sorted({one.type for one in on(db, user_id)}, key=KINDS.index)
     return [*kinds, RECOVERY_CODE] if kinds and recovery_codes_left(db, user_id) else list(kinds)
 
 
@@ -41,13 +45,35 @@ def require(user: User, method: str, *, but_not: Sequence[str] = ()) -> None:
         raise ValidationFailed(errors=[Fault("method", "not_enrolled", "This method is not on for this account.")])
 
 
-def accept(db: Database, user: User, method: str, code: str, subject: str, *, purpose: str = tickets.SECOND_FACTOR) -> bool:
+def excluded(amr: Sequence[str]) -> list[str]:
+    """What may not follow on proofs of these words: a mailed code after a mailed one, for that is one mailbox twice."""
+    return [EMAIL] if AMR[EMAIL] in amr else []
+
+
+def send_code(db: Database, user: User, method: str, purpose: str, subject: str, client: Client) -> None:
+    """Send a code of a factor that is on, for one request (`subject`). `RateLimited` for text messages over their caps."""
+    code = tickets.make_code(db, purpose, _asked(method, subject), user.email, user.id)
+    if method == EMAIL:
+        mail.send_capped(db, "code", user.email, mail.code_values(code, purpose), by_owner=True, locale=user.locale)
+    else:
+        texts.send_code(db, user, number_of(db, user.id), mail.code_values(code, purpose), client)
+
+
+def number_of(db: Database, user_id: str) -> str:
+    """The telephone number that texted codes of this user go to; `ValidationFailed` if there is none."""
+    found = next((one.secret_encrypted for one in on(db, user_id) if one.type == SMS), None)
+    if found is None:
+        raise ValidationFailed(errors=[Fault("method", "not_enrolled", "This method is not on for this account.")])
+    return secrets.decrypt(found)
+
+
+def accept(db: Database, user: User, method: str, code: str, subject: str, client: Client, *, purpose: str = tickets.SECOND_FACTOR) -> bool:
     """Whether the code is right, and use it up. The caller has spent a try, and commits whatever the verdict."""
     if method == TOTP:
         return _accept_totp(db, user.id, code)
-    if method == EMAIL:
-        return tickets.try_code(db, purpose, subject, totp.plain_digits(code)) is not None
-    return _accept_recovery(db, user.id, code)
+    if method in SENT:
+        return _accept_sent(db, user.id, method, code, purpose, _asked(method, subject))
+    return _accept_recovery(db, user, code, client)
 
 
 def renew_recovery_codes(db: Database, user_id: str) -> list[str]:
@@ -70,10 +96,29 @@ def _accept_totp(db: Database, user_id: str, code: str) -> bool:
     return any(factor.type == TOTP and totp.accept(db, factor, code) for factor in on(db, user_id))
 
 
-def _accept_recovery(db: Database, user_id: str, code: str) -> bool:
-    hashes = secrets.keyed_hashes("recovery", _plain(user_id, code))
-    mine = (RecoveryCode.user_id == user_id, RecoveryCode.code_hash.in_(hashes), RecoveryCode.used_at.is_(None))
-    return changed(db, update(RecoveryCode).where(*mine).values(used_at=clock.now())) == 1
+def _accept_sent(db: Database, user_id: str, method: str, code: str, purpose: str, subject: str) -> bool:
+    if tickets.try_code(db, purpose, subject, totp.plain_digits(code)) is None:
+        return False
+    mine = (Factor.user_id == user_id, Factor.type == method, Factor.proven_at.is_not(None))
+    db.execute(update(Factor).where(*mine).values(last_used_at=clock.now()))
+    return True
+
+
+def _accept_recovery(db: Database, user: User, code: str, client: Client) -> bool:
+    """A recovery code that was used is told to the owner: it is what a thief of papers would bring."""
+    hashes = secrets.keyed_hashes("recovery", _plain(user.id, code))
+    mine = (RecoveryCode.user_id == user.id, RecoveryCode.code_hash.in_(hashes), RecoveryCode.used_at.is_(None))
+    if not changed(db, update(RecoveryCode).where(*mine).values(used_at=clock.now())):
+        return False
+    left = recovery_codes_left(db, user.id)
+    audit.note(db, "recovery_code.used", user.id, client, actor=user.id, left=left)
+    notices.send(db, user, "recovery_code_used", client, left=str(left))
+    return True
+
+
+def _asked(method: str, subject: str) -> str:
+    """A request for a code by one way: what came by another way does not answer it."""
+    return subject if method == EMAIL else f"{subject} {method}"
 
 
 def _plain(user_id: str, code: str) -> str:

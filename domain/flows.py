@@ -20,7 +20,7 @@ from domain.database import changed, new_id
 from domain.errors import Fault, LinkInvalid, TokenUsed, ValidationFailed
 from domain.providers import Claims
 from model import SocialFlow
-from outbound.oidc import Visit
+from outbound.code_flow import Visit
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # The base64url of a SHA-256.
 

@@ -4,14 +4,16 @@ Nobody gets an account by claiming its address: a provider that vouches for it, 
 signed up with that address before gains nothing by it (account pre-hijacking, CVE-2026-53516).
 """
 
+from datetime import timedelta
+
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 
-from domain import accounts, clock, mail, providers, sign_up
+from domain import accounts, audit, clock, limits, notices, providers, sign_up
 from domain.caller import Caller, Client
 from domain.database import new_id, reading, transaction
-from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed
+from domain.errors import AccountDisabled, LastWayIn, LinkInvalid, LinkTaken, NotFound, ProviderFailed, SignUpClosed
 from domain.providers import Claims
 from model import Identity, User
 
@@ -28,9 +30,17 @@ def of(user_id: str) -> list[Identity]:
 
 
 def owner(db: Database, claims: Claims) -> User | None:
-    """The account that this identity opens."""
+    """The account that this identity opens. `ProviderFailed` if it was linked through another provider that is in use: one that
+    describes itself as another's issuer opens none of its accounts. One that goes by a new name keeps its identities.
+    """
     same = (Identity.issuer == claims.issuer, Identity.sub == claims.sub)
-    return db.scalar(select(User).join(Identity, Identity.user_id == User.id).where(*same))
+    found = db.execute(select(User, Identity.provider).join(Identity, Identity.user_id == User.id).where(*same)).one_or_none()
+    if found is None:
+        return None
+    user, provider = found
+    if provider != claims.provider and providers.is_configured(provider):
+        raise ProviderFailed
+    return user
 
 
 def look(db: Database, claims: Claims) -> User | None:
@@ -41,13 +51,16 @@ def look(db: Database, claims: Claims) -> User | None:
     user = known or (accounts.find(db, claims.email or "") if claims.vouched else None)
     if user is not None:
         _refuse_unfit(db, user, claims, known=known is not None)
+    elif claims.vouched and not sign_up.is_open():
+        raise SignUpClosed
     return known
 
 
 def admit(db: Database, claims: Claims, client: Client) -> User | None:
     """The account of an identity: its own, else its address's, else a new one; None while nobody vouches for the address.
 
-    `AccountDisabled`, `LinkTaken` if the account has another identity of this provider, `ProviderFailed` without an address.
+    `AccountDisabled`, `LinkTaken` if the account has another identity of this provider, `ProviderFailed` without an address,
+    `SignUpClosed` where a new one would be needed and nobody may make it.
     `Raced` if somebody else was first: the act ends, and begins anew.
     """
     known = look(db, claims)
@@ -59,7 +72,7 @@ def admit(db: Database, claims: Claims, client: Client) -> User | None:
     if known is not None:
         return _known(db, known, claims)
     try:
-        return _join(db, user, claims, client) if user else _make(db, claims)
+        return _join(db, user, claims, client) if user else _make(db, claims, client)
     except (IntegrityError, LinkInvalid):
         raise Raced from None
 
@@ -72,7 +85,7 @@ def check_link(db: Database, user_id: str, claims: Claims) -> bool:
     return known is not None
 
 
-def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
+def link(db: Database, caller: Caller, claims: Claims) -> None:
     """Link an identity to the caller's account, and tell its owner; again is fine. `LinkTaken`."""
     user = accounts.hold_caller(db, caller)
     if check_link(db, user.id, claims):
@@ -81,7 +94,15 @@ def link(db: Database, caller: Caller, claims: Claims, client: Client) -> None:
         _add(db, user, claims)
     except IntegrityError:  # Somebody else was first.
         raise LinkTaken from None
-    _tell(db, user, claims, client)
+    audit.of(db, "identity.linked", caller, provider=claims.provider)
+    _tell(db, user, claims, caller.client)
+
+
+def find(caller: Caller, provider: str) -> None:
+    """Refuse a provider that the caller has no identity of: `NotFound`."""
+    with reading() as db:
+        if db.scalar(select(Identity.id).where(Identity.user_id == caller.user_id, Identity.provider == provider)) is None:
+            raise NotFound
 
 
 def remove(caller: Caller, provider: str) -> None:
@@ -94,6 +115,13 @@ def remove(caller: Caller, provider: str) -> None:
         if user.password_hash is None and ways == [provider]:
             raise LastWayIn
         db.execute(delete(Identity).where(Identity.user_id == user.id, Identity.provider == provider))
+        audit.of(db, "identity.unlinked", caller, provider=provider)
+
+
+def remove_recent(db: Database, user_id: str) -> None:
+    """Unlink what was linked within limits.REMEDY_SECONDS, when an owner takes the account back: it may be somebody else's."""
+    since = clock.now() - timedelta(seconds=limits.REMEDY_SECONDS)
+    db.execute(delete(Identity).where(Identity.user_id == user_id, Identity.linked_at > since))
 
 
 def _hold_by_email(db: Database, email: str) -> User | None:
@@ -110,17 +138,22 @@ def _known(db: Database, user: User, claims: Claims) -> User:
 
 
 def _join(db: Database, user: User, claims: Claims, client: Client) -> User:
-    """An account that is there: its mailbox was proven long ago, so nothing of it ends; whatever waits to be confirmed does."""
+    """An account that is there: its mailbox was proven long ago, or nobody has been in it (an invitation), so nothing of it ends;
+    whatever waits to be confirmed does.
+    """
     _refuse_unfit(db, user, claims, known=False)
     _add(db, user, claims)
     sign_up.end_attempts(db, user.email)
+    accounts.prove_mailbox(db, user, client)
+    audit.note(db, "identity.linked", user.id, client, actor=user.id, provider=claims.provider)
     _tell(db, user, claims, client)
     return user
 
 
-def _make(db: Database, claims: Claims) -> User:
-    user = sign_up.make_account(db, claims.email or "", None, None, claims.name)
+def _make(db: Database, claims: Claims, client: Client) -> User:
+    user = sign_up.make_account(db, claims.email or "", None, None, client, claims.name)
     _add(db, user, claims)
+    audit.note(db, "identity.linked", user.id, client, actor=user.id, provider=claims.provider)
     return user
 
 
@@ -147,5 +180,4 @@ def _has_other(db: Database, user_id: str, claims: Claims) -> bool:
 
 
 def _tell(db: Database, user: User, claims: Claims, client: Client) -> None:
-    values = {"provider": providers.TITLES[claims.provider], "email": claims.email, **mail.circumstances(client)}
-    mail.send(db, "identity_linked", user.email, values)
+    notices.send(db, user, "identity_linked", client, provider=providers.title(claims.provider), email=claims.email)

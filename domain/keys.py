@@ -4,15 +4,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from domain import secrets
+from domain import audit, secrets
 from domain.database import changed, reading, transaction
-from model import Factor, Mail, SocialFlow
+from model import Factor, Mail, SigningKey, SocialFlow
 
 BATCH = 500
 ENCRYPTED: tuple[tuple[Any, Any], ...] = (
     (Factor.id, Factor.secret_encrypted),
     (SocialFlow.id, SocialFlow.verifier_encrypted),
     (Mail.id, Mail.values_encrypted),
+    (SigningKey.kid, SigningKey.private_encrypted),
 )
 
 
@@ -26,7 +27,9 @@ class Rotation(NamedTuple):
 def rotate_encryption() -> Rotation:
     """Encrypt every stored secret anew under the first FERNET_KEY. Again is fine; so is a server that runs meanwhile."""
     done = [_rotate(key, column) for key, column in ENCRYPTED]
-    return Rotation(sum(one.rotated for one in done), sum(one.unreadable for one in done))
+    whole = Rotation(sum(one.rotated for one in done), sum(one.unreadable for one in done))
+    audit.note_alone("encryption.rotated", None, actor=audit.OPERATOR, **whole._asdict())
+    return whole
 
 
 def _rotate(key: Any, column: Any) -> Rotation:

@@ -1,4 +1,4 @@
-"""What the mails say: the Jinja2 pages of `mails/`, filled with values that can't break out of a line, a tag or a sentence.
+"""What the mails say: the templates of `mails/`, filled with values that can't break out of a line, a tag or a sentence.
 
 Some values are a stranger's words, in a mail that carries our name: they are shown, and never become a link.
 """
@@ -6,29 +6,19 @@ Some values are a stranger's words, in a mail that carries our name: they are sh
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from email.utils import parseaddr
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
 import config
+from domain import templates
 
 CONTROLS = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # Unicode's categories for what steers a line instead of standing in it.
 JOINERS = "\u200c\u200d"  # Of these, the two that names of some scripts need.
 LONGEST_VALUE = 500
 LONGEST_DEVICE = 160
+LINKING = re.compile(r"[./:@]+(?=\S)")  # What a mail reader might make a link of.
 OPTIONAL = {"ip": None, "user_agent": None, "at": None}
-PURPOSES = {
-    "sign_in": "sign in",
-    "second_factor": "finish signing in",
-    "step_up": "confirm that it is you",
-    "enrol": "turn on codes by mail",
-    "prove": "prove that this address is yours",
-}
-FACTORS = {"totp": "an authenticator app", "email": "codes by mail", "recovery_code": "recovery codes"}
 
 
 class Letter(NamedTuple):
@@ -39,24 +29,39 @@ class Letter(NamedTuple):
     html: str
 
 
-def render(template: str, to: str, values: Mapping[str, Any]) -> Letter:
-    """The letter of a template: `<template>.txt`, whose first line is its subject, and `<template>.html`.
+def render(template: str, to: str, values: Mapping[str, Any], locale: str | None = None) -> Letter:
+    """The letter of a template in a language (DEFAULT_LOCALE if it is not said, or not there): `<template>.txt`, whose first
+    line is its subject, and `<template>.html`.
 
     Times are ISO 8601 and are shown in UTC; a value that a template needs and does not get raises jinja2's UndefinedError.
     """
+    names = (f"{template}.txt", f"{template}.html")
+    text, html = templates.render(templates.MAILS, names, _shown(to, values), [locale] if locale else []).texts
+    first, _, rest = text.partition("\n")
+    return Letter(first.removeprefix("Subject:").strip(), rest.strip() + "\n", html)
+
+
+def render_text(template: str, to: str, values: Mapping[str, Any], locale: str | None = None) -> tuple[str]:
+    """The text message of a template in a language: `<template>.txt`, in one line and without a subject."""
+    (text,) = templates.render(templates.MAILS, (f"{template}.txt",), _shown(to, values), [locale] if locale else []).texts
+    return (" ".join(text.split()),)
+
+
+def _shown(to: str, values: Mapping[str, Any]) -> dict[str, Any]:
     shown = OPTIONAL | {name: _clean(name, value) for name, value in values.items()}
-    shown |= {"to": _clean("to", to), "site": _site()}
-    first, _, text = _pages.get_template(f"{template}.txt").render(shown).partition("\n")
-    html = _pages.get_template(f"{template}.html").render(shown)
-    return Letter(first.removeprefix("Subject:").strip(), text.strip() + "\n", html)
+    return shown | {"to": _clean("to", to), "site": _site()}
 
 
-def _clean(name: str, value: Any) -> str | None:
-    """One line of visible text, whatever came."""
+def _clean(name: str, value: Any) -> Any:
+    """One line of visible text, whatever came; of a list each."""
     if value is None:
         return None
+    if isinstance(value, list | tuple):
+        return [_clean(name, one) for one in value]
     line = "".join(_visible(character) for character in str(value)[:LONGEST_VALUE])
     line = " ".join(line.split())
+    if name == "key":
+        return LINKING.sub(" ", line)
     return _unlinked(line) if name in ("ip", "user_agent") else line
 
 
@@ -70,31 +75,6 @@ def _unlinked(value: str) -> str:
     return re.sub(r"\.(?=[A-Za-z])|:(?=/)", " ", plain)
 
 
-def _when(value: str) -> str:
-    """A moment in words: Tuesday, 3 November 2026, 14:05 UTC."""
-    return datetime.fromisoformat(value).astimezone(UTC).strftime("%A, %-d %B %Y, %H:%M UTC")
-
-
-def _count(value: str, unit: str) -> str:
-    """A number with its unit: 1 minute, 24 hours."""
-    return f"less than 1 {unit}" if value == "0" else f"{value} {unit}{'' if value == '1' else 's'}"
-
-
 def _site() -> str:
     """The name that this server goes by: the sender's, else the host of BASE_URL."""
     return parseaddr(config.settings.MAIL_DEFAULT_SENDER)[0] or urlsplit(config.settings.BASE_URL).hostname or ""
-
-
-_pages = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("mails")),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_pages.filters |= {
-    "when": _when,
-    "count": _count,
-    "purpose": lambda word: PURPOSES.get(word, word),
-    "factor": lambda word: FACTORS.get(word, word),
-}

@@ -42,10 +42,10 @@ LASTING = and_(
 )
 
 
-def lasting(session_id: str, now: datetime) -> dict[str, datetime]:
-    """The values of `LASTING`. What this process has seen of the session counts, though it may not be written yet."""
+def lasting(now: datetime, session_id: str | None = None) -> dict[str, datetime]:
+    """The values of `LASTING`. What this process has seen of one session counts, though it may not be written yet."""
     idle = config.settings.SESSION_IDLE_SECONDS
-    seen_here = clock.epoch() - activity.seen(session_id) <= idle
+    seen_here = session_id is not None and clock.epoch() - activity.seen(session_id) <= idle
     return {"now": now, "alive_since": now - timedelta(seconds=idle + 1) if idle and not seen_here else EVER}
 
 

@@ -47,6 +47,7 @@ class Counts(NamedTuple):
     failed: Counter
     look_ups: dict[Cache, Counter]
     job_runs: Counter
+    alerts: Counter
 
 
 class _Place(NamedTuple):
@@ -150,6 +151,11 @@ def refusal(refused: Refused) -> None:
         _counts.failed.labels(refused.code).inc()
 
 
+def alert(rule: str) -> None:
+    """An alert was raised."""
+    _counts.alerts.labels(rule).inc()
+
+
 def job_run(job: str, result: str) -> None:
     """A job has run; `result` is `ok` or the name of what stopped it."""
     _counts.job_runs.labels(job, result).inc()
@@ -186,6 +192,7 @@ def _made() -> Counts:
         counter("failed_attempts", "Refusals of a wrong password or code, or of one too many, by code.", "code"),
         {"hit": look_ups.labels("hit"), "miss": look_ups.labels("miss"), "away": look_ups.labels("away"), "off": look_ups.labels("off")},
         counter("job_runs", "Runs of scheduled jobs, by what came of them.", "job", "result"),
+        counter("alerts", "Alerts that were raised, by rule.", "rule"),
     )
 
 

@@ -1,6 +1,7 @@
-"""Turning second factors on and off. Whoever changes factors has signed in recently (`login.require_recent`).
+"""Second factors of an account: listed, named, turned off (`enrolment` turns them on). Who changes them has signed in recently.
 
-Any change ends the user's other sessions, pending sign-ins and trusted devices, and is told by mail.
+Turning one on or off ends the user's other sessions, pending sign-ins and trusted devices. That, and new recovery codes, is
+told by mail.
 """
 
 from typing import NamedTuple
@@ -8,11 +9,11 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session as Database
 
-from domain import accounts, budgets, clock, devices, factors, login, mail, secrets, sessions, tickets, totp
-from domain.caller import Caller, Client
-from domain.database import changed, new_id, reading, transaction
-from domain.errors import Fault, MfaInvalidCode, MfaNotStarted, NotFound, ValidationFailed
-from model import Factor, PendingLogin, RecoveryCode, User
+from domain import accounts, audit, cards, clock, devices, factors, notices, sessions
+from domain.caller import Caller
+from domain.database import changed, reading, transaction
+from domain.errors import MfaNotStarted, NotFound
+from model import Code, Factor, PendingLogin, RecoveryCode, User
 
 
 class Overview(NamedTuple):
@@ -22,71 +23,17 @@ class Overview(NamedTuple):
     recovery_codes_left: int
 
 
-class Setup(NamedTuple):
-    """What an authenticator app needs, shown once."""
-
-    secret: str
-    uri: str
-    qr_code: str
-
-
 def overview(user_id: str) -> Overview:
     """The factors of a user."""
     with reading() as db:
         return Overview(factors.on(db, user_id), factors.recovery_codes_left(db, user_id))
 
 
-def start_totp(caller: Caller, name: str | None) -> Setup:
-    """A new TOTP secret, which counts once a code of it has come. An earlier one that was not proven is forgotten."""
-    user = accounts.get(caller.user_id)
-    secret = totp.new_secret()
-    with transaction() as db:
-        db.execute(delete(Factor).where(Factor.user_id == user.id, Factor.type == factors.TOTP, Factor.proven_at.is_(None)))
-        db.add(_factor(user, factors.TOTP, name or "Authenticator app", secrets.encrypt(secret)))
-    uri = totp.uri(secret, user)
-    return Setup(secret, uri, totp.qr_code(uri))
-
-
-def prove_totp(caller: Caller, code: str, client: Client) -> list[str]:
-    """Turn the started TOTP factor on; the recovery codes if it is the first factor. `MfaNotStarted`, `MfaInvalidCode`."""
-    user = accounts.get(caller.user_id)
+def find(caller: Caller, factor_id: str) -> None:
+    """Refuse an id that is no factor of the caller's that is on: `NotFound`."""
     with reading() as db:
-        started = db.scalar(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.TOTP, Factor.proven_at.is_(None)))
-    if started is None:
-        raise MfaNotStarted
-    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
-    with transaction() as db:
-        if not totp.accept(db, started, code):
-            raise MfaInvalidCode
-        budgets.clear(db, tried)
-        return _turn_on(db, caller, user, started, client)
-
-
-def start_email(caller: Caller) -> None:
-    """Mail a code that turns mailed codes on as a factor."""
-    user = accounts.get(caller.user_id)
-    with transaction() as db:
-        _refuse_second_mailbox(db, user)
-        code = tickets.make_code(db, tickets.ENROL, user.id, user.email, user.id)
-        mail.send_capped(db, "code", user.email, mail.code_values(code, "enrol"), by_owner=True)
-
-
-def prove_email(caller: Caller, code: str, client: Client) -> list[str]:
-    """Turn mailed codes on; the recovery codes if it is the first factor. `MfaInvalidCode`."""
-    user = accounts.get(caller.user_id)
-    tried = budgets.spend("code", accounts.budget_name(user, user.email), caller.session_id)
-    with transaction() as db:
-        _refuse_second_mailbox(db, user)
-        right = tickets.try_code(db, tickets.ENROL, user.id, totp.plain_digits(code))
-        if right:
-            factor = _factor(user, factors.EMAIL, user.email)
-            db.add(factor)
-            db.flush()
-            budgets.clear(db, tried)
-            codes = _turn_on(db, caller, user, factor, client)
-    if not right:
-        raise MfaInvalidCode
-    return codes
+        if db.scalar(select(Factor.id).where(*_mine(caller, factor_id))) is None:
+            raise NotFound
 
 
 def rename(caller: Caller, factor_id: str, name: str) -> None:
@@ -94,75 +41,77 @@ def rename(caller: Caller, factor_id: str, name: str) -> None:
     with transaction() as db:
         if not changed(db, update(Factor).where(*_mine(caller, factor_id)).values(name=name)):
             raise NotFound
+        audit.of(db, "factor.renamed", caller)
 
 
-def remove(caller: Caller, factor_id: str, client: Client) -> None:
+def remove(caller: Caller, factor_id: str) -> None:
     """Turn one factor off; with the last one the recovery codes go as well. `NotFound`."""
     with transaction() as db:
         user = accounts.hold_caller(db, caller)
         factor = db.scalar(select(Factor).where(*_mine(caller, factor_id)))
         if factor is None or not changed(db, delete(Factor).where(Factor.id == factor.id)):
             raise NotFound
-        _turned_off(db, caller, user, [factor], client)
+        _turned_off(db, caller, user, [factor])
 
 
-def remove_all(caller: Caller, client: Client) -> None:
+def remove_all(caller: Caller) -> None:
     """Turn every factor off, recovery codes too. The caller has given a code before this."""
     with transaction() as db:
         user = accounts.hold_caller(db, caller)
         gone = factors.on(db, user.id)
         db.execute(delete(Factor).where(Factor.user_id == user.id))
-        _turned_off(db, caller, user, gone, client)
+        _turned_off(db, caller, user, gone)
 
 
 def renew_recovery_codes(caller: Caller) -> list[str]:
-    """A new set of recovery codes; the old set is dead. `MfaNotStarted` if no factor is on."""
+    """A new set of recovery codes; the old set is dead, and the owner is told. `MfaNotStarted` if no factor is on."""
     with transaction() as db:
         user = accounts.hold_caller(db, caller)
         if not user.mfa_enabled:
             raise MfaNotStarted
+        audit.of(db, "recovery_codes.renewed", caller)
+        notices.send(db, user, "recovery_codes_renewed", caller.client)
         return factors.renew_recovery_codes(db, user.id)
 
 
-def _factor(user: User, kind: str, name: str, secret: bytes | None = None) -> Factor:
-    return Factor(id=new_id(), user_id=user.id, type=kind, name=name[:64], secret_encrypted=secret, last_step=0, created_at=clock.now())
+def reset(email: str) -> None:
+    """The same as `reset_by` does, by the operator. `NotFound`."""
+    with transaction() as db:
+        reset_by(db, None, accounts.id_of(db, email))
 
 
-def _turn_on(db: Database, caller: Caller, user: User, factor: Factor, client: Client) -> list[str]:
-    held = accounts.hold_caller(db, caller)
-    if not changed(db, update(Factor).where(Factor.id == factor.id, Factor.proven_at.is_(None)).values(proven_at=clock.now())):
-        raise MfaNotStarted
-    codes = [] if held.mfa_enabled else factors.renew_recovery_codes(db, user.id)
-    held.mfa_enabled = True
-    sessions.add_amr(db, caller.session_id, factors.AMR[factor.type], login.MFA)
-    _settle(db, caller, user)
-    mail.send(db, "factor_on", user.email, _notice(factor, client))
-    return codes
+def reset_by(db: Database, caller: Caller | None, user_id: str) -> None:
+    """Turn everything off for who has lost it: factors, recovery codes, and whatever they opened. REQUIRE_MFA asks anew, grace
+    and all. The administrator, or (None) the operator, has made sure who asks for it; the owner is told. `NotFound`.
+    """
+    user = accounts.hold(db, user_id)
+    if user is None:
+        raise NotFound
+    for table in (Factor, RecoveryCode, Code):
+        db.execute(delete(table).where(table.user_id == user.id))
+    user.mfa_enabled, user.mfa_asked_at = False, None
+    settle(db, user)
+    audit.by(db, "factors.reset", caller, user.id)
+    notices.send(db, user, "factors_reset", audit.NOWHERE)
 
 
-def _turned_off(db: Database, caller: Caller, user: User, gone: list[Factor], client: Client) -> None:
-    if not factors.on(db, user.id):
-        user.mfa_enabled = False
-        db.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
-    _settle(db, caller, user)
-    for factor in gone:
-        mail.send(db, "factor_off", user.email, _notice(factor, client))
-
-
-def _settle(db: Database, caller: Caller, user: User) -> None:
-    sessions.end_of_user(db, user.id, but=caller.session_id)
+def settle(db: Database, user: User, *, but: str | None = None) -> None:
+    """End what rests on the factors as they were: sessions (but one), trusted devices and pending sign-ins."""
+    cards.mark(db, user.id)
+    sessions.end_of_user(db, user.id, but=but)
     devices.distrust(db, user.id)
     db.execute(update(PendingLogin).where(PendingLogin.user_id == user.id, PendingLogin.used_at.is_(None)).values(used_at=clock.now()))
 
 
+def _turned_off(db: Database, caller: Caller, user: User, gone: list[Factor]) -> None:
+    if not factors.on(db, user.id):
+        user.mfa_enabled = False
+        db.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    settle(db, user, but=caller.session_id)
+    for factor in gone:
+        audit.of(db, "factor.off", caller, method=factor.type)
+        notices.send(db, user, "factor_off", caller.client, factor=factor.type)
+
+
 def _mine(caller: Caller, factor_id: str) -> tuple[ColumnElement[bool], ...]:
     return Factor.id == factor_id, Factor.user_id == caller.user_id, Factor.proven_at.is_not(None)
-
-
-def _notice(factor: Factor, client: Client) -> dict[str, str | None]:
-    return {"factor": factor.type, **mail.circumstances(client)}
-
-
-def _refuse_second_mailbox(db: Database, user: User) -> None:
-    if any(one.type == factors.EMAIL for one in factors.on(db, user.id)):
-        raise ValidationFailed(errors=[Fault("method", "already_on", "Codes by mail are on already.")])

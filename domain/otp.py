@@ -1,12 +1,13 @@
-"""Six-digit codes by mail: to sign in without a password, as the second step of a sign-in, and for step-up."""
+"""Six-digit codes by mail or text message: as the second step of a sign-in and for step-up; by mail to sign in, too."""
 
 import config
-from domain import accounts, budgets, devices, factors, login, mail, metrics, secrets, social, tickets, totp
+from domain import accounts, audit, budgets, devices, factors, login, mail, metrics, secrets, social, stages, tickets, totp
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
 from domain.errors import Fault, MfaInvalidCode, MfaTicketExpired, ValidationFailed
-from domain.login import Pending
 from domain.sessions import Grant
+from domain.stages import Pending
+from model import PendingLogin
 
 
 def send_to_sign_in(email: str) -> tuple[str, int]:
@@ -16,33 +17,34 @@ def send_to_sign_in(email: str) -> tuple[str, int]:
         user = accounts.find(db, email)
         code = tickets.make_code(db, tickets.SIGN_IN, secrets.hashed(token), email, user.id if user else None)
         nobody = user is None or user.status != accounts.ACTIVE
-        mail.send_capped(db, "code", email, mail.code_values(code, tickets.SIGN_IN), withheld=nobody)
+        mail.send_capped(db, "code", email, mail.code_values(code, tickets.SIGN_IN), withheld=nobody, locale=user.locale if user else None)
     return token, config.settings.OTP_SECONDS
 
 
-def send_for_ticket(ticket: str, method: str) -> None:
-    """Mail the code for a pending sign-in; `MfaTicketExpired`, or `ValidationFailed` for a method that sends nothing."""
+def send_for_ticket(ticket: str, method: str, client: Client) -> None:
+    """Send the code for a pending sign-in; `MfaTicketExpired`, `ValidationFailed` for a method that sends nothing,
+    `RateLimited` for text messages over their caps.
+    """
     with reading() as db:
         pending = tickets.find_pending(db, ticket)
-    if pending is None:
+    if pending is None or pending.stage not in (stages.SECOND_FACTOR, social.EMAIL_PROVEN):
         raise MfaTicketExpired
-    if pending.stage == login.SECOND_FACTOR:
-        _refuse_unless_mailed(method, [] if login.MAILED_CODE in pending.amr.split() else factors.methods(pending.user_id or ""))
-    else:
-        _refuse_unless_mailed(method, ["email"])
-    purpose = tickets.SECOND_FACTOR if pending.stage == login.SECOND_FACTOR else tickets.PROVE
+    if pending.stage == social.EMAIL_PROVEN:
+        return _send_proof(pending, method)
+    user = accounts.get(pending.user_id or "")
+    used = factors.excluded(pending.amr.split())
+    _refuse_unless_sent(method, [one for one in factors.methods(user.id) if one not in used])
     with transaction() as db:
-        code = tickets.make_code(db, purpose, pending.id, pending.email, pending.user_id)
-        mail.send_capped(db, "code", pending.email, mail.code_values(code, purpose), by_owner=purpose == tickets.SECOND_FACTOR)
+        factors.send_code(db, user, method, tickets.SECOND_FACTOR, pending.id, client)
+    return None
 
 
 def send_for_step_up(caller: Caller, method: str) -> None:
-    """Mail the code with which the caller proves themselves again."""
+    """Send the code with which the caller proves themselves again. Refuses as `send_for_ticket` does."""
     user = accounts.get(caller.user_id)
-    _refuse_unless_mailed(method, login.step_up_methods(user, caller.amr))
+    _refuse_unless_sent(method, login.step_up_methods(user, caller.amr))
     with transaction() as db:
-        code = tickets.make_code(db, tickets.STEP_UP, caller.session_id, user.email, user.id)
-        mail.send_capped(db, "code", user.email, mail.code_values(code, tickets.STEP_UP), by_owner=True)
+        factors.send_code(db, user, method, tickets.STEP_UP, caller.session_id, caller.client)
 
 
 @metrics.sign_in("mailed_code")
@@ -56,12 +58,13 @@ def sign_in(token: str, code: str, client: Client) -> Grant | Pending:
     user = accounts.look_up(email)
     device = devices.recognise(client, user.id if user else "")
     tried = budgets.spend("code", accounts.budget_name(user, email), device.id if device else budgets.STRANGER)
-    with transaction() as db:
-        right = tickets.try_code(db, tickets.SIGN_IN, subject, totp.plain_digits(code))
-        user = accounts.find(db, email) if right and right.user_id else None
-    if user is None:
-        raise MfaInvalidCode
-    return login.enter(user, [login.MAILED_CODE], client, device, tried)
+    with audit.failures("sign_in", user.id if user else None, client, tried=tried, name=email):
+        with transaction() as db:
+            right = tickets.try_code(db, tickets.SIGN_IN, subject, totp.plain_digits(code))
+            user = accounts.find(db, email) if right else None
+        if right is None or user is None or user.id != right.user_id:  # A code of before the account is no key to it.
+            raise MfaInvalidCode
+        return login.enter(user, [login.MAILED_CODE], client, device, tried)
 
 
 def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool = False) -> Grant | Pending:
@@ -73,6 +76,16 @@ def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool =
     return login.finish(ticket, method, code, client, trust=trust)
 
 
-def _refuse_unless_mailed(method: str, enrolled: list[str]) -> None:
-    if method != factors.EMAIL or method not in enrolled:
+def _send_proof(pending: PendingLogin, method: str) -> None:
+    """Mail the code that proves the address which a provider did not vouch for, once more."""
+    _refuse_unless_sent(method, [factors.EMAIL])
+    with transaction() as db:
+        user = accounts.find(db, pending.email)
+        code = tickets.make_code(db, tickets.PROVE, pending.id, pending.email, pending.user_id)
+        locale = user.locale if user else None
+        mail.send_capped(db, "code", pending.email, mail.code_values(code, tickets.PROVE), locale=locale)
+
+
+def _refuse_unless_sent(method: str, enrolled: list[str]) -> None:
+    if method not in factors.SENT or method not in enrolled:
         raise ValidationFailed(errors=[Fault("method", "not_enrolled", "No code can be sent by this method.")])

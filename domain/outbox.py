@@ -1,21 +1,25 @@
-"""Deliver the outbox: at least once, never by two at a time, and no letter stands in another's way.
+"""Deliver the outbox, each channel by itself: at least once, never by two at a time, and no letter stands in another's way.
 
 A letter is claimed by one guarded update, sent outside any transaction, and marked by another guarded update. Who dies
-in between leaves a claim that runs out, and the letter goes again under the same Message-ID.
+in between leaves a claim that runs out, and the letter goes again under the same Message-ID. What is of no use any more, such
+as a code that is over, does not leave.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
 import config
-from domain import clock, letters, secrets
+from domain import clock, letters, mail, secrets
 from domain.database import changed, reading, transaction
 from model import Mail
-from outbound import smtp
+from outbound import sms, smtp
+from outbound.failures import Down, Failed, Hopeless, Refused
 
 BATCH = 50  # Letters in one connection; many servers take no more than 100.
 FIRST_WAITS = (10, 30, 60)  # Seconds before the second, third and fourth try; from then on the wait doubles.
@@ -23,67 +27,86 @@ LONGEST_WAIT = 4 * 3600
 GIVE_UP_AFTER = timedelta(days=3)
 PAUSE_SECONDS = 10  # What the others wait, uncounted, while the server is away; so each of them probes in its turn.
 ANSWERS = 4  # To MAIL, RCPT, DATA and the letter itself: a claim lasts as long as all of them may take.
+ANSWERS_BY_SMS = 3  # The connection, the request and the answer.
 
 logger = logging.getLogger(__name__)
 Place = tuple[datetime, str]  # Where a letter stands in the queue: created_at and id.
 
 
-def deliver(*, now: bool = False) -> int:
+class Channel(NamedTuple):
+    """One way out: how to connect, what goes over the wire for a template, an address, its values and a language, and how many seconds a
+    claim lasts. One that is in trouble holds up no other.
+    """
+
+    name: str
+    connection: Callable[[], AbstractContextManager[Callable[..., None]]]
+    render: Callable[[str, str, Mapping[str, Any], str | None], tuple[str, ...]]
+    seconds: Callable[[], int]
+
+
+MAIL = Channel(mail.MAIL, smtp.connection, letters.render, lambda: config.settings.MAIL_TIMEOUT * ANSWERS)
+SMS = Channel(mail.SMS, sms.connection, letters.render_text, lambda: config.settings.SMS_TIMEOUT * ANSWERS_BY_SMS)
+
+
+def deliver(channel: Channel = MAIL, *, now: bool = False) -> int:
     """Send every letter that is due, the oldest first; with `now`, those too that wait for their next try. How many left.
 
     A server that is away ends the run; everything stays queued. `Unavailable` if the database is away.
     """
     sent = 0
-    batch = _due(None, at_once=now)
+    batch = _due(channel, None, at_once=now)
     while batch:
-        left, is_up = _deliver(batch, at_once=now)
+        left, is_up = _deliver(channel, batch, at_once=now)
         sent += left
-        batch = _due(batch[-1], at_once=now) if is_up else []
+        batch = _due(channel, batch[-1], at_once=now) if is_up else []
     return sent
 
 
-def _deliver(batch: Sequence[Place], *, at_once: bool) -> tuple[int, bool]:
+def _deliver(channel: Channel, batch: Sequence[Place], *, at_once: bool) -> tuple[int, bool]:
     """Send one batch over one connection: how many left, and whether the server is up."""
     sent = 0
-    with smtp.connection() as send:
+    with channel.connection() as send:
         for position, (_, letter_id) in enumerate(batch, start=1):
-            letter = _claim(letter_id, at_once=at_once)
-            failure = _send(send, letter) if letter else None
+            letter = _claim(channel, letter_id, at_once=at_once)
+            failure = _send(channel, send, letter) if letter else None
             if letter and not failure:
                 sent += 1
-            if isinstance(failure, smtp.Down):
+            if isinstance(failure, Down):
                 _put_off(batch[position:])
                 return sent, False
     return sent, True
 
 
-def _send(send: smtp.Send, mail: Mail) -> smtp.Failed | None:
+def _send(channel: Channel, send: Callable[..., None], letter: Mail) -> Failed | None:
     """Send a claimed letter and mark what became of it. A letter that can't be read or rendered fails like a refused one."""
+    if letter.expires_at and letter.expires_at <= clock.now():
+        return _failed(letter, Hopeless("it would come too late"))
     try:
-        values = json.loads(secrets.decrypt(mail.values_encrypted or b""))
-        letter = letters.render(mail.template, mail.to, values)
+        values = json.loads(secrets.decrypt(letter.values_encrypted or b""))
+        said = channel.render(letter.template, letter.to, values, letter.locale)
     except Exception as error:  # Whatever is wrong with one letter must not hold up the others.
-        return _failed(mail, smtp.Refused(f"it can't be rendered ({type(error).__name__})"))
+        return _failed(letter, Refused(f"it can't be rendered ({type(error).__name__})"))
     try:
-        send(mail.id, mail.to, *letter)
-    except smtp.Failed as failure:
-        return _failed(mail, failure)
-    _mark(Mail.id == mail.id, state="sent", sent_at=clock.now(), values_encrypted=None, claimed_until=None, last_error=None)
+        send(letter.id, letter.to, *said)
+    except Failed as failure:
+        return _failed(letter, failure)
+    _mark(Mail.id == letter.id, state="sent", sent_at=clock.now(), values_encrypted=None, claimed_until=None, last_error=None)
     return None
 
 
-def _failed(mail: Mail, failure: smtp.Failed) -> smtp.Failed:
-    """Put a letter off, ever longer; after three days give it up and forget what it said."""
-    now, tries = clock.now(), mail.tries + 1
-    mine = and_(Mail.id == mail.id, Mail.claimed_until == mail.claimed_until)
+def _failed(letter: Mail, failure: Failed) -> Failed:
+    """Put a letter off, ever longer; at its end, or if there is no hope, give it up and forget what it said."""
+    now, tries = clock.now(), letter.tries + 1
+    mine = and_(Mail.id == letter.id, Mail.claimed_until == letter.claimed_until)
     changes = {"tries": tries, "last_error": failure.reason[:200], "claimed_until": None}
-    if now >= mail.created_at + GIVE_UP_AFTER:
+    end = letter.created_at + GIVE_UP_AFTER
+    end = min(end, letter.expires_at or end)
+    if now >= end or isinstance(failure, Hopeless):
         _mark(mine, **changes, state="dead", next_try_at=now, values_encrypted=None)
-        logger.error("Mail %s is given up after %d tries: %s", mail.id, tries, failure.reason)
+        logger.error("Mail %s is given up after %d tries: %s", letter.id, tries, failure.reason)
     else:
-        at = min(now + timedelta(seconds=wait_seconds(tries)), mail.created_at + GIVE_UP_AFTER)
-        _mark(mine, **changes, next_try_at=at)
-        logger.warning("Mail %s did not leave (try %d): %s", mail.id, tries, failure.reason)
+        _mark(mine, **changes, next_try_at=min(now + timedelta(seconds=wait_seconds(tries)), end))
+        logger.warning("Mail %s did not leave (try %d): %s", letter.id, tries, failure.reason)
     return failure
 
 
@@ -94,9 +117,9 @@ def wait_seconds(tries: int) -> int:
     return min(int(FIRST_WAITS[-1] * 2 ** min(tries - len(FIRST_WAITS), 20)), LONGEST_WAIT)
 
 
-def _due(after: Place | None, *, at_once: bool) -> list[Place]:
+def _due(channel: Channel, after: Place | None, *, at_once: bool) -> list[Place]:
     """The next letters that may go, behind a place in the queue; so a run takes each of them once."""
-    query = select(Mail.created_at, Mail.id).where(_free(clock.now(), at_once=at_once))
+    query = select(Mail.created_at, Mail.id).where(_free(channel, clock.now(), at_once=at_once))
     if after is not None:
         created_at, letter_id = after
         query = query.where(or_(Mail.created_at > created_at, and_(Mail.created_at == created_at, Mail.id > letter_id)))
@@ -104,18 +127,18 @@ def _due(after: Place | None, *, at_once: bool) -> list[Place]:
         return [(row.created_at, row.id) for row in db.execute(query.order_by(Mail.created_at, Mail.id).limit(BATCH))]
 
 
-def _claim(letter_id: str, *, at_once: bool) -> Mail | None:
+def _claim(channel: Channel, letter_id: str, *, at_once: bool) -> Mail | None:
     """Take a letter for as long as sending it may last; None if somebody else has it or it is gone."""
     now = clock.now()
-    until = now + timedelta(seconds=config.settings.MAIL_TIMEOUT * ANSWERS)
+    until = now + timedelta(seconds=channel.seconds())
     with transaction() as db:
-        taken = changed(db, update(Mail).where(Mail.id == letter_id, _free(now, at_once=at_once)).values(claimed_until=until))
+        taken = changed(db, update(Mail).where(Mail.id == letter_id, _free(channel, now, at_once=at_once)).values(claimed_until=until))
         return db.get(Mail, letter_id) if taken else None
 
 
-def _free(now: datetime, *, at_once: bool) -> ColumnElement[bool]:
+def _free(channel: Channel, now: datetime, *, at_once: bool) -> ColumnElement[bool]:
     unclaimed = or_(Mail.claimed_until.is_(None), Mail.claimed_until < now)
-    return and_(Mail.state == "queued", unclaimed, *(() if at_once else (Mail.next_try_at <= now,)))
+    return and_(Mail.state == "queued", Mail.channel == channel.name, unclaimed, *(() if at_once else (Mail.next_try_at <= now,)))
 
 
 def _put_off(places: Sequence[Place]) -> None:

@@ -6,69 +6,38 @@ import re
 import zoneinfo
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from domain import limits, pictures
-from domain.database import connection, reading, transaction
+from domain import audit, cards, limits, pictures
+from domain.caller import Caller
+from domain.database import reading, transaction
 from domain.errors import NotFound, Unavailable, UsernameTaken
 from model import User
 
+LOCALE = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"  # BCP 47.
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 NO_ZONES = {"localtime", "Factory"}  # Files of the zone database that name no place.
 
 
-class Profile(NamedTuple):
-    """The columns of an account that its owner sees; none of them is a secret."""
-
-    id: str
-    email: str
-    username: str | None
-    name: str | None
-    picture: str | None
-    mfa_enabled: bool
-    status: str
-    created_at: datetime
-    last_login_at: datetime | None
-    phone: str | None
-    bio: str | None
-    locale: str | None
-    timezone: str | None
-    extra: dict[str, Any] | None
-
-
-# One prepared statement, without mapped objects: this is read more often than anything else.
-_READ = select(*(getattr(User, column) for column in Profile._fields)).where(User.id == bindparam("user_id"))
-
-
-def get(user_id: str) -> Profile:
-    """The profile of an account; `NotFound`."""
-    with connection() as db:
-        row = db.execute(_READ, {"user_id": user_id}).first()
-    if row is None:
-        raise NotFound
-    return Profile._make(row)
-
-
-def update(user_id: str, changes: Mapping[str, Any], picture: bytes | None = None) -> Profile:
+def update(caller: Caller, changes: Mapping[str, Any], picture: bytes | None = None) -> cards.Profile:
     """Change these columns and the picture, all or none; None clears. `InvalidPicture`, `UsernameTaken`, `NotFound`."""
     if picture is None:
-        return _write(user_id, changes) if changes else get(user_id)
-    name = pictures.keep(user_id, pictures.thumbnail(picture))
+        return _write(caller, changes) if changes else cards.profile(caller)
+    name = pictures.keep(caller.user_id, pictures.thumbnail(picture))
     try:
-        return _write(user_id, {**changes, "picture": name})
+        return _write(caller, {**changes, "picture": name})
     except BaseException:
-        _take_back(user_id, name)
+        _take_back(caller.user_id, name)
         raise
 
 
-def remove_picture(user_id: str) -> None:
+def remove_picture(caller: Caller) -> None:
     """The profile has no picture from now on; `NotFound`."""
-    _write(user_id, {"picture": None})
+    _write(caller, {"picture": None})
 
 
 def is_timezone(name: str) -> bool:
@@ -88,21 +57,23 @@ def check_metadata(value: dict[str, Any]) -> None:
         raise ValueError(f"is larger than {limits.METADATA_BYTES} bytes")
 
 
-def _write(user_id: str, values: Mapping[str, Any]) -> Profile:
+def _write(caller: Caller, values: Mapping[str, Any]) -> cards.Profile:
     """The row is locked before the old picture's name is read, so that of two uploads at once each deletes another file."""
     try:
         with transaction() as db:
-            user = db.get(User, user_id, with_for_update=True)
+            user = db.get(User, caller.user_id, with_for_update=True)
             if user is None:
                 raise NotFound
             replaced = user.picture if "picture" in values else None
             for column, value in values.items():
                 setattr(user, column, value)
+            cards.mark(db, user.id)
+            audit.of(db, "profile.changed", caller, fields=sorted("metadata" if column == "extra" else column for column in values))
     except IntegrityError:
         raise UsernameTaken from None
     if replaced:
         pictures.discard(replaced)
-    return Profile._make(getattr(user, column) for column in Profile._fields)
+    return cards.Profile._make(getattr(user, column) for column in cards.Profile._fields)
 
 
 def _take_back(user_id: str, name: str) -> None:

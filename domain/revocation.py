@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import orjson
 from sqlalchemy import bindparam, select
 
-from domain import cache, metrics
+from domain import cache, cards, metrics
 from domain.database import connection
 from domain.errors import Unavailable
 from model import Session
@@ -20,28 +20,20 @@ KEEP_SECONDS = 300  # Longer than any transaction and any reader takes.
 SESSION = "gatehouse:session:"
 ASK = b""
 
-# Counts the request and looks the session up, in one round trip. KEYS: epoch, counter. ARGV: a fresh epoch, session, window.
-LOOK_UP = f"""
+# Counts the request and looks the session and its user's card up, in one round trip. KEYS: epoch, counter.
+# ARGV: a fresh epoch, session, window, user.
+LOOK_UP = f"""{cards.FIND}{cache.SAME_EPOCH}
 local count = false
 if KEYS[2] then
   count = redis.call('INCR', KEYS[2])
   if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[3]) end
 end
-local epoch = redis.call('GET', KEYS[1])
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('SET', KEYS[1], epoch)
-end
-return {{redis.call('GET', '{SESSION}' .. epoch .. ':' .. ARGV[2]), epoch, count}}
+local card = find(epoch, ARGV[4])
+return {{redis.call('GET', '{SESSION}' .. epoch .. ':' .. ARGV[2]), epoch, count, card}}
 """
 
 # Sets the mark over whatever stands there. KEYS: epoch. ARGV: a fresh epoch, ttl, sessions.
-MARK = f"""
-local epoch = redis.call('GET', KEYS[1])
-if not epoch then
-  epoch = ARGV[1]
-  redis.call('SET', KEYS[1], epoch)
-end
+MARK = f"""{cache.SAME_EPOCH}
 for number = 3, #ARGV do redis.call('SET', '{SESSION}' .. epoch .. ':' .. ARGV[number], '', 'EX', ARGV[2]) end
 """
 
@@ -58,31 +50,34 @@ class State(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A session's state, None if there is no such session, and how many requests Redis has counted (None: it has not)."""
+    """A session's state, None if there is no such session; how many requests Redis has counted (None: it has not); and the
+    user's card, if Redis has it.
+    """
 
     state: State | None
-    requests: int | None
+    requests: int | None = None
+    card: bytes | None = None
 
 
-def look_up(session_id: str, counter: str | None = None, window: int = 0) -> Found:
-    """The state of a session; with `counter`, the request is counted under that name for `window` seconds as well."""
+def look_up(session_id: str, user_id: str, counter: str | None = None, window: int = 0) -> Found:
+    """The state of a session of this user's; with `counter`, the request is counted under that name for `window` seconds as well."""
     if cache.client is None:
         metrics.look_up("off")
-        return Found(read(session_id), None)
-    keys = [cache.EPOCH] + ([f"gatehouse:count:{counter}"] if counter else [])
+        return Found(read(session_id))
+    keys = [cache.EPOCH] + ([cache.COUNTER + counter] if counter else [])
     try:
-        found = cache.client.eval(LOOK_UP, len(keys), *keys, cache.fresh_epoch(), session_id, window)
+        found = cache.client.eval(LOOK_UP, len(keys), *keys, cache.fresh_epoch(), session_id, window, user_id)
     except cache.Away:
         metrics.look_up("away")
-        return Found(read(session_id), None)
-    entry, epoch, count = cast("tuple[bytes | None, bytes, int | None]", found)
+        return Found(read(session_id))
+    entry, epoch, count, card = cast("tuple[bytes | None, bytes, int | None, bytes | None]", found)
     metrics.look_up("hit" if entry else "miss")
     if entry:
-        return Found(State(*orjson.loads(entry)), count)
+        return Found(State(*orjson.loads(entry)), count, card)
     state = read(session_id)
     if entry != ASK:
         _keep(session_id, state, epoch)
-    return Found(state, count)
+    return Found(state, count, card)
 
 
 _READ = select(

@@ -7,32 +7,86 @@ processes whose clocks strike, one works. Who dies in the middle of a run holds 
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from domain import clock, metrics
+import config
+from domain import audit, clock, metrics
+from domain.caller import Caller
 from domain.database import changed, new_id, reading, transaction
-from domain.errors import Conflict, Unavailable
+from domain.errors import JobRunning, Unavailable
 from model import JobLease, JobRun
 
 LEASE_SECONDS = 600  # No job takes as long; each would do no harm if two processes ran it.
 WAIT_SECONDS = 5  # How long a run by hand waits for one that is under way.
-OFTEN_SECONDS = 60  # Of jobs that run more often than this, runs that did nothing share one record.
+OFTEN_SECONDS = 60  # Of jobs that run at least this often, runs that did nothing share one record.
 KEEP_DAYS = 30
 OK = "ok"
 
 Work = Callable[[], int]
 
 
+class Job(NamedTuple):
+    """A row of the table of jobs: the name, how often (seconds, or the setting that says so), what it does, and what it would do.
+
+    `alone`: one process at a time. The others may run in every process, for what they take is taken once anyway.
+    """
+
+    name: str
+    every: float | str
+    work: Work
+    rehearse: Work
+    alone: bool = True
+    by_hand: Work | None = None  # Where a run by hand does more.
+
+    @property
+    def seconds(self) -> float:
+        """How often it runs."""
+        return float(getattr(config.settings, self.every)) if isinstance(self.every, str) else self.every
+
+
 class Run(NamedTuple):
-    """What one run did, or would have done; as JSON it is the answer of `flask jobs run`."""
+    """What one run did, or would have done; as JSON it is the answer of `flask jobs run` and of the API."""
 
     job: str
     dry_run: bool
     affected: int
+
+
+class Overview(NamedTuple):
+    """What is known of a job: when it ran last and with which result, and when it is due; None if it never ran."""
+
+    last_run: datetime | None
+    last_result: str | None
+    next_run: datetime | None
+
+
+def overview(job: Job) -> Overview:
+    """When a job ran, and when it will; one that is overdue is due now."""
+    run = last(job.name)
+    if run is None:
+        return Overview(None, None, None)
+    return Overview(run.started_at, run.result, max(run.started_at + timedelta(seconds=job.seconds), clock.now()))
+
+
+def run_now(job: Job, *, dry_run: bool = False) -> Run:
+    """Run a job by hand, due or not; a dry run only counts. `JobRunning` if it runs elsewhere."""
+    if dry_run:
+        return Run(job.name, dry_run, job.rehearse())
+    run = take_now if job.alone else record
+    return Run(job.name, dry_run, run(job.name, job.by_hand or job.work, every=job.seconds))
+
+
+def run_by(caller: Caller, job: Job, *, dry_run: bool) -> Run:
+    """The same as an administrator does it, which is told in the audit trail unless it was a dry run."""
+    run = run_now(job, dry_run=dry_run)
+    if not dry_run:
+        with transaction() as db:
+            audit.by(db, "job.run", caller, job=job.name, affected=run.affected)
+    return run
 
 
 def take_turn(name: str, work: Work, *, every: float) -> int | None:
@@ -42,11 +96,11 @@ def take_turn(name: str, work: Work, *, every: float) -> int | None:
 
 
 def take_now(name: str, work: Work, *, every: float) -> int:
-    """Run a job though it may not be due; `Conflict` if another process is running it."""
+    """Run a job though it may not be due; `JobRunning` if another process is running it, and goes on."""
     give_up = time.monotonic() + WAIT_SECONDS
     while not (holder := _take(name, every, whenever=True)):
         if time.monotonic() > give_up:
-            raise Conflict(f"{name} is running in another process.")
+            raise JobRunning
         time.sleep(0.2)
     return _held(name, holder, work, every)
 
@@ -122,7 +176,7 @@ def _note(name: str, seconds: float, affected: int, result: str, every: float) -
     """Write a run down. Runs that did nothing and come often move one record along, at most once a minute."""
     metrics.job_run(name, result)
     at = clock.now() - timedelta(seconds=seconds)
-    before = last(name) if every < OFTEN_SECONDS and not affected else None
+    before = last(name) if every <= OFTEN_SECONDS and not affected else None
     if before and (before.affected, before.result) == (0, result):
         if at - before.started_at >= timedelta(seconds=OFTEN_SECONDS):
             with transaction() as db:

@@ -1,12 +1,11 @@
-"""Sessions: opened by a sign-in, asked on every request, rotated by refresh, renewed by step-up, ended once for all.
+"""Sessions: opened by a sign-in, asked on every request, renewed by step-up, ended once for all.
 
-Every token pair belongs to a session row. Its generation counter makes refresh tokens one-use: the newest token's
-successor is the same for everybody who asks, so a lost answer costs nothing, and an older token ends the session
-(OAuth 2.0 Security BCP, RFC 9700 4.14.2). Who ends a session tells Redis before the database commits (`revocation`).
+Every token pair belongs to a session row; `rotation` trades one pair for the next. Who ends a session tells Redis before
+the database commits (`revocation`).
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, literal, select, update
@@ -14,33 +13,21 @@ from sqlalchemy.orm import Session as Database
 from sqlalchemy.orm.attributes import set_committed_value
 
 import config
-from domain import activity, clock, devices, lifetimes, metrics, revocation
+from domain import activity, agents, audit, cards, clock, devices, lifetimes, notices, places, revocation
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import SessionExpired, TokenRevoked
 from model import Device, Session, User, UtcTime
 
 REVOKED, EXPIRED = "revoked", "expired"
+BATCH = 500  # Sessions that one statement ends, and one run of a job in one transaction.
 
 # Built once: building a statement costs more than running it.
 _NOW = bindparam("now", type_=UtcTime)
 _SIGNED_IN = update(User).where(User.id == bindparam("user")).values(last_login_at=_NOW)
-_LIVE = (
-    select(Session.id)
-    .where(Session.user_id == bindparam("user"), Session.ended_at.is_(None))
-    .order_by(Session.created_at.desc(), Session.id)
-)
+_LIVE = select(Session.id).where(Session.user_id == bindparam("user"), Session.ended_at.is_(None))
+_RUNNING_BEFORE = _LIVE.where(lifetimes.LASTING, Session.id != bindparam("session")).order_by(Session.created_at.desc(), Session.id)
 _WITH_USER = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == bindparam("session"))
-_ROTATE = (
-    update(Session)
-    .where(Session.id == bindparam("session"), Session.generation == bindparam("from"), Session.ended_at.is_(None), lifetimes.LASTING)
-    .values(
-        generation=bindparam("to"),
-        rotated_at=_NOW,
-        last_seen_at=_NOW,
-        tokens_expire_at=lifetimes.tokens_end(bindparam("latest", type_=UtcTime)),
-    )
-)
 
 
 class Grant(NamedTuple):
@@ -53,22 +40,28 @@ class Grant(NamedTuple):
 
 
 def open(db: Database, user: User, amr: Sequence[str], client: Client, device: Device | None, *, trust: bool = False) -> Grant:
-    """A new session for a user who has passed every stage. Over MAX_SESSIONS_PER_USER the oldest goes."""
-    now = clock.now()
+    """A new session for a user who has passed every stage. Over MAX_SESSIONS_PER_USER the oldest goes.
+
+    A device that is not known is told to the owner, but at the very first sign-in.
+    """
+    now, first, words = clock.now(), user.last_login_at is None, agents.words(client.user_agent)
     # This update comes first: it holds the user's row, so that sign-ins of one user count their sessions one by one.
     changed(db, _SIGNED_IN, {"user": user.id, "now": now})
+    cards.mark(db, user.id, needed=False)  # Nobody is let in or kept out by the time of a sign-in.
     set_committed_value(user, "last_login_at", now)
-    device_id, device_token = devices.remember(db, user.id, client, device)
+    known = devices.remember(db, user.id, client, device)
     if trust:
-        devices.trust(db, device_id)
+        devices.trust(db, known.id)
     lasting = config.settings.SESSION_MAX_SECONDS
     session = Session(
         id=new_id(),
         user_id=user.id,
-        device_id=device_id,
+        device_id=known.id,
         amr=" ".join(amr),
         ip=client.ip,
         user_agent=client.user_agent,
+        device_name=words,
+        country=places.country(client.ip),
         generation=1,
         floor=0,
         created_at=now,
@@ -80,10 +73,11 @@ def open(db: Database, user: User, amr: Sequence[str], client: Client, device: D
     )
     db.add(session)
     db.flush()
-    surplus = _live(db, user.id)[config.settings.MAX_SESSIONS_PER_USER :]
-    if surplus:
-        _end(db, surplus)
-    return Grant(session, user, 1, device_token)
+    surplus = _end_surplus(db, session)
+    audit.note(db, "sign_in", user.id, client, actor=user.id, session_id=session.id, amr=list(amr), surplus=surplus)
+    if known.new and not first:
+        notices.send(db, user, "new_device", client, device=words, country=session.country)
+    return Grant(session, user, 1, known.token)
 
 
 def check(session_id: str, generation: int, state: revocation.State | None, *, note: bool = True) -> None:
@@ -96,26 +90,6 @@ def check(session_id: str, generation: int, state: revocation.State | None, *, n
         raise SessionExpired
     if note:
         activity.note(session_id, state.last_seen)
-
-
-@metrics.refresh
-def refresh(session_id: str, generation: int) -> Grant:
-    """The next pair for a refresh token of `generation`: one use, but the last used one gets the same successor again
-    until that is used, and for REFRESH_GRACE_SECONDS after. An older one ends the session: `TokenRevoked`.
-    """
-    with transaction() as db:
-        now = clock.now()
-        step = {"session": session_id, "from": generation, "to": generation + 1, "latest": now + lifetimes.of_tokens()}
-        if changed(db, _ROTATE, step | lifetimes.lasting(session_id, now)):
-            session, user = _load(db, session_id)
-            return Grant(session, user, generation + 1)
-        session, user = _load(db, session_id)
-        refusal = _refusal(session, generation, now)
-        if refusal is None:
-            return Grant(session, user, max(generation + 1, session.floor))
-        if isinstance(refusal, TokenRevoked) and session.ended_at is None and generation >= session.floor:
-            _end(db, [session.id])
-    raise refusal
 
 
 def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
@@ -139,33 +113,59 @@ def step_up(caller: Caller, amr: Sequence[str]) -> Grant:
         )
         if not changed(db, step):
             raise TokenRevoked
-        session, user = _load(db, caller.session_id)
+        session, user = load(db, caller.session_id)
+        audit.of(db, "step_up", caller, amr=list(amr))
         revocation.mark([session.id])
     return Grant(session, user, session.generation)
 
 
-def end(session_id: str) -> None:
-    """End one session; again is fine. `Unavailable` if the end can't be made known to every worker: then nothing ended."""
+def end(caller: Caller) -> None:
+    """Sign out; again is fine. `Unavailable` if the end can't be made known to every worker: then nothing ended."""
     with transaction() as db:
-        _end(db, [session_id])
+        if end_some(db, [caller.session_id]):
+            audit.of(db, "session.ended", caller)
+
+
+def end_some(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *more: ColumnElement[bool]) -> int:
+    """End those that are not over yet. Whoever ends first gives the reason; Redis is told before the commit."""
+    ended = 0
+    for start in range(0, len(session_ids), BATCH):
+        some = list(session_ids[start : start + BATCH])
+        mark = update(Session).where(Session.id.in_(some), Session.ended_at.is_(None), *more)
+        ended += changed(db, mark.values(ended_at=clock.now(), end_reason=reason))
+        if not more:
+            revocation.mark(some)
+    return ended
 
 
 def end_of_user(db: Database, user_id: str, *, but: str | None = None) -> int:
     """End all sessions of a user (but one); how many. Part of the act that asks for it."""
-    return _end(db, [one for one in _live(db, user_id) if one != but])
+    return end_some(db, [one for one in _live(db, user_id) if one != but])
 
 
 def end_all() -> int:
     """End every session there is, as after a restore of a backup; how many."""
     with transaction() as db:
-        return _end(db, list(db.scalars(select(Session.id).where(Session.ended_at.is_(None)))))
+        ended = end_some(db, list(db.scalars(select(Session.id).where(Session.ended_at.is_(None)))))
+        audit.note(db, "sessions.ended", None, actor=audit.OPERATOR, sessions=ended)
+        return ended
 
 
 def end_idle(*, dry_run: bool = False) -> int:
     """Write down which sessions have run out, idle or absolute; use refuses them already. How many."""
-    with transaction() as db:
-        over = list(db.scalars(select(Session.id).where(Session.ended_at.is_(None), lifetimes.over())))
-        return len(over) if dry_run else _end(db, over, EXPIRED, lifetimes.over())
+    over = select(Session.id, Session.user_id).where(Session.ended_at.is_(None), lifetimes.over())
+    if dry_run:
+        with reading() as db:
+            return db.scalar(select(func.count()).select_from(over.subquery())) or 0
+    ended = 0
+    while True:
+        with transaction() as db:
+            some = db.execute(over.limit(BATCH).with_for_update()).all()
+            ended += end_some(db, [one.id for one in some], EXPIRED, lifetimes.over())
+            for one in some:
+                audit.note(db, "session.ended", one.user_id, actor=audit.SYSTEM, session_id=one.id, reason=EXPIRED)
+        if len(some) < BATCH:
+            return ended
 
 
 def purge(*, dry_run: bool = False) -> int:
@@ -177,10 +177,24 @@ def purge(*, dry_run: bool = False) -> int:
         return changed(db, delete(Session).where(over))
 
 
+def load(db: Database, session_id: str) -> tuple[Session, User]:
+    """A session and its user; `TokenRevoked` if there is no such session any more."""
+    row = db.execute(_WITH_USER, {"session": session_id}).first()
+    if row is None:
+        raise TokenRevoked
+    return row[0], row[1]
+
+
 def amr(session_id: str) -> list[str]:
     """How the session's user has proven themselves so far, in RFC 8176 words."""
     with reading() as db:
         return (db.scalar(select(Session.amr).where(Session.id == session_id)) or "").split()
+
+
+def device_of(session_id: str) -> str | None:
+    """The id of the device that opened a session; it stays when the device is forgotten."""
+    with reading() as db:
+        return db.scalar(select(Session.device_id).where(Session.id == session_id))
 
 
 def add_amr(db: Database, session_id: str, *words: str) -> None:
@@ -194,42 +208,13 @@ def is_open(db: Database, session_id: str) -> bool:
     return db.scalar(select(Session.id).where(Session.id == session_id, Session.ended_at.is_(None))) is not None
 
 
-def _refusal(session: Session | None, generation: int, now: datetime) -> TokenRevoked | SessionExpired | None:
-    """Why a refresh token that is not the newest gets no pair; None if it gets its successor again."""
-    if session is None or session.end_reason == REVOKED:
-        return TokenRevoked()
-    if session.ended_at or lifetimes.is_over(session.id, revocation.state_of(session)):
-        return SessionExpired()
-    grace = timedelta(seconds=config.settings.REFRESH_GRACE_SECONDS)
-    if generation < session.floor:
-        replaced = session.stepped_at is not None and generation == session.floor - 1 and now - session.stepped_at <= grace
-        return None if replaced else TokenRevoked()
-    behind = session.generation - generation
-    if behind == 0:
-        return SessionExpired()  # It ran out between the update and this look.
-    again = behind == 1 or (behind == 2 and now - session.rotated_at <= grace)
-    return None if again else TokenRevoked()
-
-
-def _load(db: Database, session_id: str) -> tuple[Session, User]:
-    row = db.execute(_WITH_USER, {"session": session_id}).first()
-    if row is None:
-        raise TokenRevoked
-    return row[0], row[1]
-
-
 def _live(db: Database, user_id: str) -> Sequence[str]:
-    """The sessions of a user that have not been ended, newest first."""
+    """The sessions of a user that have not been ended."""
     return db.scalars(_LIVE, {"user": user_id}).all()
 
 
-def _end(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *more: ColumnElement[bool]) -> int:
-    """End those that are not over yet. Whoever ends first gives the reason; Redis is told before the commit."""
-    ended = 0
-    for start in range(0, len(session_ids), 500):
-        some = list(session_ids[start : start + 500])
-        mark = update(Session).where(Session.id.in_(some), Session.ended_at.is_(None), *more)
-        ended += changed(db, mark.values(ended_at=clock.now(), end_reason=reason))
-        if not more:
-            revocation.mark(some)
-    return ended
+def _end_surplus(db: Database, newest: Session) -> int:
+    """End the oldest of those that run beside the newest, whatever other hosts' clocks say; how many were too many."""
+    values = {"user": newest.user_id, "session": newest.id, **lifetimes.lasting(newest.created_at)}
+    surplus = db.scalars(_RUNNING_BEFORE, values).all()[config.settings.MAX_SESSIONS_PER_USER - 1 :]
+    return end_some(db, surplus) if surplus else 0

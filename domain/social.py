@@ -1,8 +1,7 @@
 """Sign-in by an identity provider: out to it, back from it, and in; or to link one more way in to an account.
 
-The rules of linking: an identity opens the account that it was linked to. An unknown one whose provider vouches for its address
-joins that address's account, or makes it; any other has to prove the address by a mailed code first, and whether somebody has that
-address does not show before.
+An identity opens the account that it was linked to. An unknown one whose provider vouches for its address joins that address's
+account, or makes it; any other proves the address by a mailed code first, and whether somebody has it does not show before.
 """
 
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session as Database
 
 from domain import (
     accounts,
+    audit,
     budgets,
     devices,
     factors,
@@ -39,15 +39,16 @@ from domain.errors import (
     MfaTicketExpired,
     ProviderFailed,
     Refused,
+    SignUpClosed,
     Unavailable,
     ValidationFailed,
 )
 from domain.flows import Back
-from domain.login import Pending
-from domain.providers import Claims
+from domain.provider_table import DENIED
+from domain.providers import Claims, Provider
 from domain.sessions import Grant
+from domain.stages import Pending
 from model import SocialFlow, User
-from outbound.oidc import Provider
 
 T = TypeVar("T")
 EMAIL_PROVEN = "email_proven"
@@ -71,7 +72,8 @@ class Returned(NamedTuple):
     code: str | None
     error: str | None
     issuer: str | None
-    browser: str | None
+    browser: str | None = None
+    name: str | None = None
 
 
 class Redirect(NamedTuple):
@@ -110,7 +112,7 @@ def start_link(caller: Caller, provider: str, redirect_to: str | None, code_chal
 def come_back(provider: str, returned: Returned, client: Client) -> Redirect | LinkPending | Grant | Pending:
     """Go on when the browser comes back: to the front end with a one-time code or an error, else straight in.
 
-    `ProviderFailed`, `Unavailable`, `AccountDisabled`, `LinkTaken`, where there is no front end to tell.
+    `ProviderFailed`, `Unavailable`, `AccountDisabled`, `LinkTaken`, `SignUpClosed`, where there is no front end to tell.
     """
     found = providers.find(provider)
     with transaction() as db:
@@ -120,15 +122,15 @@ def come_back(provider: str, returned: Returned, client: Client) -> Redirect | L
     try:
         claims = _ask(found, flow, returned if is_first else None)
         return _go_on(flow, claims, client)
-    except (ProviderFailed, Unavailable, AccountDisabled, LinkTaken) as refusal:
+    except (ProviderFailed, Unavailable, AccountDisabled, LinkTaken, SignUpClosed) as refusal:
         if flow.redirect_to is None:
             raise
-        word = "access_denied" if returned.error == "access_denied" else WORDS.get(type(refusal), "failed")
+        word = "access_denied" if returned.error in DENIED else WORDS.get(type(refusal), "failed")
         return Redirect(redirects.with_query(flow.redirect_to, error=word))
 
 
 def exchange(code: str, verifier: str, client: Client) -> Grant | Pending:
-    """Sign in with the one-time code that the front end got; `LinkInvalid`, `TokenUsed`, `AccountDisabled`, `LinkTaken`."""
+    """Sign in with the one-time code that the front end got. `LinkInvalid`, `TokenUsed`; else as `enter` refuses."""
     with transaction() as db:
         claims = flows.redeem(db, code, verifier, SocialFlow.link_user_id.is_(None))
     if claims is None:
@@ -136,7 +138,7 @@ def exchange(code: str, verifier: str, client: Client) -> Grant | Pending:
     return enter(claims, client)
 
 
-def link(caller: Caller, provider: str, code: str, verifier: str | None, client: Client) -> None:
+def link(caller: Caller, provider: str, code: str, verifier: str | None) -> None:
     """Link the identity that a code stands for, for who began it, in the same session. `LinkInvalid`, `TokenUsed`, `LinkTaken`."""
     mine = (
         SocialFlow.provider == provider,
@@ -146,23 +148,27 @@ def link(caller: Caller, provider: str, code: str, verifier: str | None, client:
     with transaction() as db:
         claims = flows.redeem(db, code, verifier, *mine)
         if claims is not None:
-            identities.link(db, caller, claims, client)
+            identities.link(db, caller, claims)
     if claims is None:
         raise LinkInvalid
 
 
 @metrics.sign_in("social")
 def enter(claims: Claims, client: Client) -> Grant | Pending:
-    """Sign in somebody as their provider knows them, or ask them to prove their address. `AccountDisabled`, `LinkTaken`."""
-    found = _settled(lambda db: identities.admit(db, claims, client) or _ask_for_proof(db, claims))
-    return found if isinstance(found, Pending) else login.enter(found, [login.SOCIAL], client)
+    """Sign in whom a provider knows, or ask for proof of the address. `AccountDisabled`, `LinkTaken`, `SignUpClosed`."""
+    with audit.failures("sign_in", None, client, name=claims.email):
+        found = _settled(lambda db: identities.admit(db, claims, client) or _ask_for_proof(db, claims))
+    if isinstance(found, Pending):
+        return found
+    with audit.failures("sign_in", found.id, client):
+        return login.enter(found, [login.SOCIAL], client)
 
 
 @metrics.sign_in("social")
 def prove(ticket: str, method: str, code: str, client: Client) -> Grant | Pending:
     """Prove the address that a provider did not vouch for, by a mailed code, and go in.
 
-    `MfaTicketExpired`, `MfaInvalidCode`, `TooManyAttempts`, `ValidationFailed`, `AccountDisabled`, `LinkTaken`.
+    `MfaTicketExpired`, `MfaInvalidCode`, `TooManyAttempts`, `ValidationFailed`, `AccountDisabled`, `LinkTaken`, `SignUpClosed`.
     """
     with reading() as db:
         pending = tickets.find_pending(db, ticket)
@@ -180,10 +186,11 @@ def prove(ticket: str, method: str, code: str, client: Client) -> Grant | Pendin
             raise MfaTicketExpired
         return identities.admit(db, claims, client)
 
-    user = _settled(act)
-    if user is None:
-        raise MfaInvalidCode
-    return login.enter(user, [login.SOCIAL, login.MAILED_CODE], client, tried=tried)
+    with audit.failures("sign_in", pending.user_id, client, tried=tried, name=pending.email):
+        user = _settled(act)
+        if user is None:
+            raise MfaInvalidCode
+        return login.enter(user, [login.SOCIAL, login.MAILED_CODE], client, tried=tried)
 
 
 def _start(provider: Provider, back: Back, caller: Caller | None = None) -> Start:
@@ -198,13 +205,14 @@ def _ask(provider: Provider, flow: SocialFlow, returned: Returned | None) -> Cla
     """Who it was that came back with a code, for the first time."""
     if returned is None or returned.error is not None or not returned.code:
         raise ProviderFailed
-    return providers.identify(provider, flows.visit_of(flow, returned.state), returned.code, returned.issuer)
+    visit = flows.visit_of(flow, returned.state)
+    return providers.identify(provider, visit, returned.code, returned.issuer, returned.name)
 
 
 def _go_on(flow: SocialFlow, claims: Claims, client: Client) -> Redirect | LinkPending | Grant | Pending:
     if flow.link_user_id is None and flow.redirect_to is None:
         return enter(claims, client)
-    with transaction() as db:
+    with audit.failures("sign_in", None, client, name=claims.email), transaction() as db:
         if flow.link_user_id is None:
             identities.look(db, claims)
         else:
@@ -230,7 +238,7 @@ def _ask_for_proof(db: Database, claims: Claims) -> Pending:
     pending = tickets.find_pending(db, ticket)
     assert pending is not None
     code = tickets.make_code(db, tickets.PROVE, pending.id, email, user_id)
-    mail.send_capped(db, "code", email, mail.code_values(code, tickets.PROVE))
+    mail.send_capped(db, "code", email, mail.code_values(code, tickets.PROVE), locale=user.locale if user else None)
     return Pending("confirmation_required", ticket, [factors.EMAIL])
 
 

@@ -5,7 +5,7 @@ Each is made for one purpose, kept hashed, checked for its expiry at use, and ta
 
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session as Database
 
 import config
@@ -15,12 +15,14 @@ from domain.errors import LinkInvalid, TokenUsed
 from model import Code, Link, PendingLogin, User
 
 # Purposes of links.
-CONFIRM, RESET = "confirm", "reset"
+CONFIRM, RESET, EMAIL_CONFIRM, EMAIL_UNDO, NOT_ME = "confirm", "reset", "email_confirm", "email_undo", "not_me"
+REMEDIES = (EMAIL_UNDO, NOT_ME)  # An owner's way back: what somebody else does to the account does not end these.
 # Purposes of codes; `CONFIRM` is one too.
 SIGN_IN, SECOND_FACTOR, STEP_UP, ENROL, PROVE = "sign_in", "second_factor", "step_up", "enrol", "prove"
+_OPEN = (Link.used_at.is_(None), Link.ended_at.is_(None))
 
 
-def make_link(db: Database, purpose: str, email: str, seconds: int, attempt_id: str | None = None) -> str:
+def make_link(db: Database, purpose: str, email: str, seconds: int, attempt_id: str | None = None, *, user_id: str | None = None) -> str:
     """A link's token for one purpose and one address."""
     token = secrets.token()
     now = clock.now()
@@ -31,6 +33,7 @@ def make_link(db: Database, purpose: str, email: str, seconds: int, attempt_id: 
             token_hash=secrets.hashed(token),
             email=email,
             attempt_id=attempt_id,
+            user_id=user_id,
             created_at=now,
             expires_at=now + timedelta(seconds=seconds),
         )
@@ -69,10 +72,45 @@ def address_of(db: Database, purpose: str, token: str) -> str:
     return email
 
 
-def end_links(db: Database, email: str, purpose: str | None = None, *, but: str = "") -> None:
-    """End the open links of an address (but the one of a token): they are superseded."""
-    more = [Link.token_hash != secrets.hashed(but), *([Link.purpose == purpose] if purpose else [])]
-    db.execute(update(Link).where(Link.email == email, Link.used_at.is_(None), Link.ended_at.is_(None), *more).values(ended_at=clock.now()))
+def account_of(db: Database, purpose: str, token: str) -> str:
+    """The id of the account that a link was made for; empty for a link of nobody's."""
+    return db.scalar(select(Link.user_id).where(Link.token_hash == secrets.hashed(token), Link.purpose == purpose)) or ""
+
+
+def find_link(db: Database, purpose: str, email: str, user_id: str) -> Link | None:
+    """The oldest link of an account that went to this address for this purpose and would still act."""
+    mine = (Link.user_id == user_id, Link.email == email, Link.purpose == purpose)
+    alive = (*_OPEN, Link.expires_at > clock.now())
+    return db.scalars(select(Link).where(*mine, *alive).order_by(Link.created_at, Link.id).limit(1)).first()
+
+
+def hold_links(db: Database, email: str, purpose: str) -> None:
+    """Acts that end each other's links to one address go one by one: each begins by holding them, in one order."""
+    db.execute(select(Link.id).where(Link.email == email, Link.purpose == purpose).order_by(Link.id).with_for_update())
+
+
+def end_links(db: Database, email: str, purpose: str | None = None) -> None:
+    """End the open links of an address, of one purpose or all but the remedies: they are superseded."""
+    _end(db, Link.email == email, _of(purpose))
+
+
+def end_links_of(db: Database, user_id: str, purpose: str | None = None) -> None:
+    """The same for the links of an account, wherever they went."""
+    _end(db, Link.user_id == user_id, _of(purpose))
+
+
+def end_later_remedies(db: Database, remedy: Link) -> None:
+    """An owner takes the account back by this link: whatever went to other mailboxes since then is no remedy."""
+    since = (Link.user_id == remedy.user_id, Link.created_at >= remedy.created_at, Link.email != remedy.email)
+    _end(db, *since, Link.purpose.in_(REMEDIES))
+
+
+def _of(purpose: str | None) -> ColumnElement[bool]:
+    return Link.purpose == purpose if purpose else Link.purpose.not_in(REMEDIES)
+
+
+def _end(db: Database, *which: ColumnElement[bool]) -> None:
+    db.execute(update(Link).where(*which, *_OPEN).values(ended_at=clock.now()))
 
 
 def make_code(db: Database, purpose: str, subject: str, email: str, user_id: str | None = None) -> str:
@@ -109,12 +147,11 @@ def try_code(db: Database, purpose: str, subject: str, digits: str) -> Code | No
     now = clock.now()
     mine = (Code.subject == subject, Code.purpose == purpose, Code.used_at.is_(None), Code.expires_at > now)
     code = db.scalar(select(Code).where(*mine).order_by(Code.created_at.desc(), Code.id).limit(1))
-    if code is None:
+    this = Code.id == (code.id if code else "")  # Where there is none the same is asked, so that time does not tell.
+    judged = changed(db, update(Code).where(this, Code.tries < limits.CODE_TRIES, *mine).values(tries=Code.tries + 1))
+    if code is None or not judged or not secrets.matches(code.code_hash, "code", digits):
         return None
-    judged = changed(db, update(Code).where(Code.id == code.id, Code.tries < limits.CODE_TRIES, *mine).values(tries=Code.tries + 1))
-    if not judged or not secrets.matches(code.code_hash, "code", digits):
-        return None
-    taken = changed(db, update(Code).where(Code.id == code.id, *mine).values(used_at=now))
+    taken = changed(db, update(Code).where(this, *mine).values(used_at=now))
     db.execute(update(Code).where(*mine).values(used_at=now))
     return code if taken else None
 
@@ -156,5 +193,6 @@ def end_of_user(db: Database, user: User) -> None:
     """End whatever is pending for a user: links, codes and sign-ins."""
     now = clock.now()
     end_links(db, user.email)
+    end_links_of(db, user.id)
     db.execute(update(PendingLogin).where(PendingLogin.user_id == user.id, PendingLogin.used_at.is_(None)).values(used_at=now))
     db.execute(delete(Code).where(Code.user_id == user.id))

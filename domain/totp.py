@@ -26,6 +26,16 @@ def new_secret() -> str:
     return pyotp.random_base32()
 
 
+def canonical_secret(text: str) -> str:
+    """The one form of a secret that comes from elsewhere; ValueError if it is not base 32, or under 112 bits (RFC 4226 R6 says 128)."""
+    secret = "".join(text.split()).upper().rstrip("=")
+    try:
+        pyotp.TOTP(secret).generate_otp(0)
+    except ValueError:
+        raise ValueError("is not base 32 of 112 bits or more") from None
+    return secret
+
+
 def uri(secret: str, user: User) -> str:
     """The otpauth URI that an authenticator app reads."""
     return pyotp.TOTP(secret).provisioning_uri(name=user.email, issuer_name=_issuer())

@@ -36,9 +36,9 @@ class Away(Failed):
 class Wire(HTTPAdapter):
     """The connections of one visit: nothing is waited for longer than the visit has left, or read beyond LONGEST_ANSWER."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__(max_retries=0)
-        self._ends = time.monotonic() + VISIT_SECONDS
+        self._ends = time.monotonic() + seconds
 
     def send(self, request: requests.PreparedRequest, *_: Any, **more: Any) -> requests.Response:
         """Send a request and read its whole answer."""
@@ -54,9 +54,9 @@ class Wire(HTTPAdapter):
         return response
 
 
-def over_wire(session: requests.Session) -> requests.Session:
-    """This session, for one visit. Certificates are checked, by SSL_CERT_FILE where that is set."""
-    wire = Wire()
+def over_wire(session: requests.Session, seconds: float | None = None) -> requests.Session:
+    """This session, for one visit of so many seconds, else VISIT_SECONDS. Certificates are checked, by SSL_CERT_FILE where that is set."""
+    wire = Wire(seconds or VISIT_SECONDS)
     session.mount("https://", wire)
     session.mount("http://", wire)
     session.verify = os.environ.get("SSL_CERT_FILE") or True

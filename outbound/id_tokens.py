@@ -1,6 +1,7 @@
 """Is this ID token the provider's, for us, for this visit, and for now (OpenID Connect Core 1.0, 3.1.3.7)?"""
 
 import hmac
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from joserfc import jwt
@@ -14,33 +15,40 @@ from outbound.discovery import Failed
 CLOCK_SKEW_SECONDS = 5
 # Signatures that only the provider can make: never `none`, and never HS*, whose key may be known to others.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA")
+# Who has to have signed, by the issuer of the description (or of a key) and the claims, where those are not simply the same.
+IssuerOf = Callable[[str, Mapping[str, Any]], str]
 
 
 class _UnknownKey(Failed):
     """The token names a key that is not among those we have."""
 
 
-def verify(token: Any, about: dict[str, Any], client_id: str, nonce: str) -> dict[str, Any]:
+def verify(token: Any, about: dict[str, Any], client_id: str, nonce: str, issuer_of: IssuerOf | None = None) -> dict[str, Any]:
     """The claims of an ID token that stands every check; `Failed`. For an unknown key the provider's are fetched once more."""
     if not isinstance(token, str):
         raise Failed("there is no ID token")
     try:
-        claims = _signed(token, about, discovery.keys(about))
+        claims, key = _signed(token, about, discovery.keys(about))
     except _UnknownKey:
-        claims = _signed(token, about, discovery.keys(about, anew=True))
-    _judge(claims, about["issuer"], client_id, nonce)
+        claims, key = _signed(token, about, discovery.keys(about, anew=True))
+    issuer = issuer_of(about["issuer"], claims) if issuer_of else about["issuer"]
+    keys_issuer = key.get("issuer")  # One who serves many issuers may say whose a key is; it signs for no other.
+    if issuer_of and isinstance(keys_issuer, str) and issuer_of(keys_issuer, claims) != issuer:
+        raise Failed("the ID token is signed with another issuer's key")
+    _judge(claims, issuer, client_id, nonce)
     return claims
 
 
-def _signed(token: str, about: dict[str, Any], keys: list[Key]) -> dict[str, Any]:
-    """The claims, if the signature is by one of these keys and an algorithm that the provider lists."""
+def _signed(token: str, about: dict[str, Any], keys: list[Key]) -> tuple[dict[str, Any], Key]:
+    """The claims and the key, if the signature is by one of these keys and an algorithm that the provider lists."""
     listed = about.get("id_token_signing_alg_values_supported", ["RS256"])
     allowed = [name for name in ALGORITHMS if isinstance(listed, list) and name in listed]
     if not allowed:  # The library takes an empty list for its own choice.
         raise Failed("the provider lists no algorithm that can be trusted")
     registry = JWSRegistry(algorithms=allowed, strict_check_header=False)
     try:
-        return jwt.decode(token, lambda signed: _key_for(signed.headers(), keys), registry=registry).claims
+        decoded = jwt.decode(token, lambda signed: _key_for(signed.headers(), keys), registry=registry)
+        return decoded.claims, _key_for(decoded.header, keys)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise Failed(f"the ID token is not the provider's ({type(error).__name__})") from None
 

@@ -5,18 +5,14 @@ in the clear after a failed STARTTLS.
 """
 
 import logging
-import os
-import secrets
 import smtplib
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from email.charset import QP, Charset
 from email.mime.text import MIMEText
 from email.utils import parseaddr
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -24,31 +20,13 @@ from flask import Flask
 from flask_mail import BadHeaderError, Connection, Mail, Message
 
 import config
+from outbound import files
+from outbound.failures import Down, Failed, Later, Refused
 
 LOSSES_IN_A_ROW = 3  # One letter may make a server hang up; three say that it is the server.
 LINE_OCTETS = 990  # RFC 5321 4.5.3.1.6 allows 998 and the line's end.
 
 logger = logging.getLogger(__name__)
-
-
-class Failed(Exception):
-    """A letter did not leave. `reason` is short and holds no address, no secret and nothing that the server wrote."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Refused(Failed):
-    """The server refuses this letter for good (5xx), or it can't be written down as mail."""
-
-
-class Later(Failed):
-    """The server puts this letter off (4xx), or was lost in the middle of it. The next letter may pass."""
-
-
-class Down(Failed):
-    """No letter can leave at present: no connection, no TLS, a wrong certificate, a refused sign-in, a full disk."""
 
 
 class Send(Protocol):
@@ -74,10 +52,7 @@ def connection() -> Iterator[Send]:
 def check() -> None:
     """Connect, sign in and leave without a letter; or see that the folder can be written. Raises `Down`."""
     if not config.settings.MAIL_SERVER:
-        try:
-            _store(b"", keep=False)
-        except OSError:
-            raise Down("INSTANCE_DIR/outbox can't be written") from None
+        files.store(b"", ".eml", keep=False)
         return
     wire = _Wire(_app())
     wire.open()
@@ -223,27 +198,8 @@ def _write(number: str, to: str, subject: str, text: str, html: str) -> None:
     """The letter as a file that only the owner may read. The log names the file, never what is in it."""
     try:
         with _app().app_context():
-            path = _store(_message(number, to, subject, text, html).as_bytes())
-    except OSError:
-        raise Down("INSTANCE_DIR/outbox can't be written") from None
+            content = _message(number, to, subject, text, html).as_bytes()
     except (ValueError, BadHeaderError):
         raise Refused("it can't be written as mail") from None
+    path = files.store(content, ".eml")
     logger.info("A mail was written to %s", path)
-
-
-def _store(content: bytes, *, keep: bool = True) -> Path:
-    """A new file, whole or not at all; its name begins with the time, so that names sort as letters do."""
-    folder = config.settings.INSTANCE_DIR / "outbox"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{secrets.token_hex(4)}.eml"
-    draft = path.with_suffix(".draft")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep:
-            draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
