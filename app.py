@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import cli
 import config
-from domain import activity, cache, database, limits, metrics, schema
+from domain import activity, agents, cache, database, limits, metrics, places, schema, signing
 from domain.errors import Unavailable
 from jobs import schedule
 from pages import views
@@ -25,7 +25,8 @@ def create_app(**given: object) -> Flask:
     settings = _load(given)
     cache.connect(settings)
     metrics.connect(settings)
-    app = Flask("gatehouse", root_path=str(config.HERE), template_folder="pages/templates", static_folder=None)
+    places.connect(settings)
+    app = Flask("gatehouse", root_path=str(config.HERE), static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=limits.BODY_BYTES, MAX_FORM_PARTS=50, TRUSTED_HOSTS=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False  # It would redirect, to whatever Host the client names.
@@ -33,9 +34,11 @@ def create_app(**given: object) -> Flask:
     frame.register(app)
     problems.register(app)
     limiter.set_up()
+    app.after_request(limiter.tell)
     tokens.register(app)
     views.register(app)
     base.connect(base.Api(app), routes.ROUTES)
+    app.extensions["jobs"] = {job.name: job for job in schedule.JOBS}  # For administrators; resources know no jobs.
     if settings.cors_origins:
         CORS(
             app,
@@ -83,7 +86,9 @@ def _schema_is_old() -> bool:
 
 
 def _serve(settings: config.Settings) -> None:
-    """What only a process that answers requests does: write activity on its way out, and run the jobs if it shall."""
+    """What only a process that answers requests does: be ready, write activity on its way out, run the jobs if it shall."""
+    agents.load()
+    signing.prepare()
     atexit.register(activity.try_flush)
     if settings.JOBS_IN_PROCESS:
         schedule.start()

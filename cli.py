@@ -1,10 +1,11 @@
-"""`flask migrate|users|jobs|keys|sessions|check`: each command is one call of the domain. A refusal is one line and exit 1."""
+"""`flask migrate|users|jobs|keys|sessions|audit|check`: each command is one call of the domain. A refusal is one line and exit 1."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from datetime import UTC, datetime
+from typing import BinaryIO, NoReturn
 
 import click
 from flask import Flask
@@ -13,14 +14,29 @@ from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
 import config
-from domain import accounts, addresses, checks, keys, mail, password_reset, runs, schema, sessions
+from domain import (
+    accounts,
+    addresses,
+    checks,
+    imports,
+    keys,
+    mail,
+    mfa,
+    password_reset,
+    runs,
+    schema,
+    seals,
+    sessions,
+    signing,
+    trail,
+)
 from domain.errors import Fault, Refused, ValidationFailed
 from jobs import schedule
 
 
 def register(app: Flask) -> None:
     """Give the application its commands."""
-    for command in (migrate, users, jobs, keys_, sessions_, check):
+    for command in (migrate, users, jobs, keys_, sessions_, audit_, check):
         app.cli.add_command(command)
 
 
@@ -100,42 +116,48 @@ def users() -> None:
 
 @users.command("create")
 @click.argument("email")
+@click.option("--admin", is_flag=True, help="With the role admin of this server.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input, one line.")
 @refusals()
-def users_create(email: str, *, password_stdin: bool) -> None:
+def users_create(email: str, *, admin: bool, password_stdin: bool) -> None:
     """A confirmed account. Without a password the last line is the link to set one."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
-    user = accounts.create(_address(email), password)
+    user = accounts.create(_address(email), password, admin=admin)
     click.echo(f"Created {user.email} ({user.id}).")
     if password is None:
         click.echo(mail.link(password_reset.invite(user.email)))
 
 
-@users.command("activate")
-@click.argument("email")
+@users.command("import")
+@click.argument("file", type=click.File("rb"))
 @refusals()
-def users_activate(email: str) -> None:
-    """Give an account back the right to sign in."""
-    accounts.activate(_address(email))
-    click.echo("Activated.")
+def users_import(file: BinaryIO) -> None:
+    """Confirmed accounts from JSON lines (- for standard input). Exit 1 if any line was refused."""
+    done = imports.load(file, lambda number, reason: click.echo(f"line {number}: {reason}", err=True))
+    click.echo(f"Imported {done.imported}, skipped {done.skipped} that have an account, refused {done.refused}.")
+    sys.exit(1 if done.refused else 0)
 
 
-@users.command("deactivate")
-@click.argument("email")
-@refusals()
-def users_deactivate(email: str) -> None:
-    """Take the right to sign in away, and end everything at once."""
-    accounts.deactivate(_address(email))
-    click.echo("Deactivated.")
+# What is done to one account: the command, the act, what it says when it is done, and what it is for.
+ACTS: tuple[tuple[str, Callable[[str], None], str, str], ...] = (
+    ("activate", accounts.activate, "Activated.", "Give an account back the right to sign in."),
+    ("deactivate", accounts.deactivate, "Deactivated.", "Take the right to sign in away, and end everything at once."),
+    ("unlock", accounts.unlock, "Unlocked.", "Forget the failed attempts on an account."),
+    ("reset-mfa", mfa.reset, "The second factors are off.", "For who has lost them; the owner is told."),
+)
 
 
-@users.command("unlock")
-@click.argument("email")
-@refusals()
-def users_unlock(email: str) -> None:
-    """Forget the failed attempts on an account."""
-    accounts.unlock(_address(email))
-    click.echo("Unlocked.")
+def _add_act(name: str, act: Callable[[str], None], done: str, meaning: str) -> None:
+    @users.command(name, help=meaning)
+    @click.argument("email")
+    @refusals()
+    def run(email: str) -> None:
+        act(_address(email))
+        click.echo(done)
+
+
+for _act in ACTS:
+    _add_act(*_act)
 
 
 @click.group()
@@ -169,7 +191,7 @@ def keys_() -> None:
 
 @keys_.group("rotate")
 def keys_rotate() -> None:
-    """Put what is stored under the newest key."""
+    """Bring a newer key into use."""
 
 
 @keys_rotate.command("encryption")
@@ -180,6 +202,13 @@ def keys_rotate_encryption() -> None:
     click.echo(f"{done.rotated} secrets are encrypted under the newest key.")
     if done.unreadable:
         click.echo(f"{done.unreadable} secrets are under none of the keys, and were left as they are.", err=True)
+
+
+@keys_rotate.command("signing")
+@refusals()
+def keys_rotate_signing() -> None:
+    """A new key pair for tokens (ES256, EdDSA); the old one verifies until its last token is over."""
+    click.echo(f"Within a minute every worker signs with {signing.rotate()}.")
 
 
 @click.group("sessions")
@@ -193,6 +222,31 @@ def sessions_() -> None:
 def sessions_end() -> None:
     """End every session, as after a restore of a backup."""
     click.echo(f"Ended {sessions.end_all()} sessions.")
+
+
+@click.group("audit")
+def audit_() -> None:
+    """Who did what."""
+
+
+@audit_.command("verify")
+@refusals()
+def audit_verify() -> None:
+    """Walk along the chain of seals; exit 1 at the first row that is not as it was sealed."""
+    found = seals.verify()
+    click.echo(f"{found.right} sealed and right, {found.unsealed} not sealed yet, the chain ends at {found.end.number}: {found.end.seal}")
+    if found.broken:
+        raise click.ClickException(f"number {found.broken.number} (id {found.broken.id or 'unknown'}) {found.broken.why}")
+
+
+@audit_.command("export")
+@click.option("--after", type=click.IntRange(min=0), help="Only what comes behind this number (event.sequence).")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]), help="Only what happened since then (UTC).")
+@refusals()
+def audit_export(after: int | None, since: datetime | None) -> None:
+    """Write every event as a line of JSON by the names of the Elastic Common Schema, the oldest first."""
+    for event in trail.export(after, since.replace(tzinfo=UTC) if since else None):
+        click.echo(json.dumps(event))
 
 
 @click.command()

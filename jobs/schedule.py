@@ -3,17 +3,16 @@
 import atexit
 import logging
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-import config
-from domain import activity, expired, mail, outbox, runs, sessions
+from domain import activity, alerts, expired, key_ends, mail, outbox, provider_watch, runs, seals, sessions
 from domain.errors import NotFound, Unavailable
+from domain.runs import Job
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 LOOK_SECONDS = 30  # How often a rarer job asks whether it is due; the lease in the database knows.
@@ -24,43 +23,34 @@ logger = logging.getLogger(__name__)
 _scheduler: Any = None
 
 
-class Job(NamedTuple):
-    """One row: the name, how often (seconds, or the setting that says so), what it does, and what it would do.
-
-    `alone`: one process at a time. The others may run in every process, for what they take is taken once anyway.
-    """
-
-    name: str
-    every: float | str
-    work: Callable[[], int]
-    rehearse: Callable[[], int]
-    alone: bool = True
-    by_hand: Callable[[], int] | None = None  # Where a run by hand does more.
-
-    @property
-    def seconds(self) -> float:
-        """How often it runs."""
-        return float(getattr(config.settings, self.every)) if isinstance(self.every, str) else self.every
-
-
 JOBS = (
     Job("blacklist-idle", 5 * MINUTE, sessions.end_idle, partial(sessions.end_idle, dry_run=True)),
     Job("purge-blacklist", DAY, sessions.purge, partial(sessions.purge, dry_run=True)),
     Job("purge-expired", HOUR, expired.purge, partial(expired.purge, dry_run=True)),
     Job("flush-activity", "ACTIVITY_FLUSH_SECONDS", activity.flush, partial(activity.flush, dry_run=True), alone=False),
     Job("deliver-mail", 2, outbox.deliver, mail.waiting, alone=False, by_hand=partial(outbox.deliver, now=True)),
+    Job(
+        "deliver-sms",
+        2,
+        partial(outbox.deliver, outbox.SMS),
+        partial(mail.waiting, mail.SMS),
+        alone=False,
+        by_hand=partial(outbox.deliver, outbox.SMS, now=True),
+    ),
+    Job("seal-audit", 30, seals.seal, partial(seals.seal, dry_run=True)),
+    Job("warn-keys", HOUR, key_ends.warn, partial(key_ends.warn, dry_run=True)),
+    Job("end-unused-keys", HOUR, key_ends.end_unused, partial(key_ends.end_unused, dry_run=True)),
+    Job("raise-alerts", MINUTE, alerts.watch, partial(alerts.watch, dry_run=True)),
+    Job("watch-providers", DAY, provider_watch.watch, partial(provider_watch.watch, dry_run=True)),
 )
 
 
 def run_now(name: str, *, dry_run: bool = False) -> runs.Run:
-    """Run a job by hand, due or not; a dry run only counts. `NotFound`; `Conflict` if it is running elsewhere."""
+    """Run a job by hand, due or not; a dry run only counts. `NotFound`; `JobRunning` if it is running elsewhere."""
     job = next((job for job in JOBS if job.name == name), None)
     if job is None:
         raise NotFound
-    if dry_run:
-        return runs.Run(name, dry_run, job.rehearse())
-    run = runs.take_now if job.alone else runs.record
-    return runs.Run(name, dry_run, run(name, job.by_hand or job.work, every=job.seconds))
+    return runs.run_now(job, dry_run=dry_run)
 
 
 def start() -> None:

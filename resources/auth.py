@@ -4,12 +4,12 @@ from typing import Literal
 
 from flask import Response
 
-from domain import login, profiles, sessions
+from domain import cards, login, sessions
 from domain.caller import Caller, Client
 from resources import credentials, sign_in
 from resources.base import Resource
 from resources.shapes import Body, Code, Cookies, Done, Email, Given, Method, Out, Password, Token, Username
-from resources.sign_in import PendingOut, Tokens
+from resources.sign_in import Tokens, Waiting
 from resources.users import UserOut
 
 
@@ -70,7 +70,7 @@ class ByFactor(Body):
 class Login(Resource):
     """Trade a name and a password for a session, or for a ticket to the next step."""
 
-    def post(self, body: LoginByEmail | LoginByUsername, client: Client) -> Tokens | PendingOut:
+    def post(self, body: LoginByEmail | LoginByUsername, client: Client) -> Tokens | Waiting:
         """Sign in."""
         identifier = body.email if isinstance(body, LoginByEmail) else body.username
         return sign_in.answer(login.begin(identifier, body.password.get_secret_value(), client), cookies=body.cookies)
@@ -81,7 +81,7 @@ class Logout(Resource):
 
     def post(self, caller: Caller) -> SignedOut:
         """Sign out."""
-        sessions.end(caller.session_id)
+        sessions.end(caller)
         return SignedOut()
 
     def get(self, caller: Caller) -> SignedOut:
@@ -94,7 +94,7 @@ class AuthStatus(Resource):
 
     def get(self, caller: Caller | None) -> Somebody | Nobody:
         """Say who."""
-        return Somebody(user=UserOut.of(profiles.get(caller.user_id))) if caller else Nobody()
+        return Somebody(user=UserOut.of(cards.profile(caller))) if caller else Nobody()
 
 
 class Reauthenticate(Resource):

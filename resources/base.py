@@ -6,12 +6,13 @@ from types import UnionType
 from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import flask_restful
-from flask import Response, g, render_template, request
+from flask import Response, g, request
+from werkzeug.exceptions import HTTPException
 
 from domain import limits
 from domain.caller import Caller
 from domain.errors import NotFound, Refused
-from resources import credentials, limiter, reading
+from resources import credentials, limiter, page, reading
 from resources.access import Rule
 from resources.shapes import JSON, Body, Out, Page, Query
 
@@ -48,22 +49,31 @@ class Resource(flask_restful.Resource):  # type: ignore[misc]
     """
 
     operations: ClassVar[dict[str, Operation]] = {}
+    by_oauth: ClassVar[bool] = False  # Whether refusals are written as RFC 6749 5.2 has them.
 
     def dispatch_request(self, *_: Any, **parts: str) -> Response:
         """Run one request through the same steps, in the order that the contract gives."""
         method = "GET" if request.method == "HEAD" else request.method
         operation = self.operations[method]
-        g.operation, g.page = operation, operation.page
+        g.operation, g.page, g.by_oauth = operation, operation.page, self.by_oauth
         caller = _authorise(operation)
         if not reading.is_storable(list(parts.values())):
             raise NotFound  # No id holds such a character, and PostgreSQL refuses to look for it.
-        body = _parse(operation)
+        body, fault = _parse(operation)
         operation.route.access.confirm(caller, body)
+        self.find(caller, **parts)
+        if fault is not None:
+            raise fault
         query = reading.query(operation.query) if operation.query else None
         given = {"body": body, "query": query, "caller": caller, "client": credentials.client} | parts
         call = getattr(self, method.lower())
         answer = call(**{name: given[name]() if name == "client" else given[name] for name in operation.needs})
         return respond(answer)
+
+    def find(self, caller: Caller | None, **parts: str) -> None:
+        """Refuse an id of the path that is not there, or not the caller's (`NotFound`), before the body is judged. What has an
+        id and takes a body says how.
+        """
 
 
 class Api(flask_restful.Api):  # type: ignore[misc]
@@ -109,8 +119,7 @@ def respond(answer: Out | Response | None) -> Response:
     if answer is None:
         return Response(status=204)
     if isinstance(answer, Page) or (answer.page and wants_page()):
-        made = render_template(f"{answer.page}.html", **dict(answer))
-        response = Response(made, answer.http_status, mimetype="text/html")
+        response = page.render(str(answer.page), dict(answer), answer.http_status)
     else:
         response = Response(answer.encoded(), answer.http_status, mimetype=answer.media_type)
     answer.finish(response)
@@ -134,26 +143,32 @@ def _authorise(operation: Operation) -> Caller | None:
     route = operation.route
     caller, refusal = None, None
     try:
-        caller = route.access.look()
+        caller = g.caller = route.access.look()
     except Refused as error:
         refusal = error
-    if route.limit != limits.FREE:
-        if caller is None:
-            limiter.spend_address(route.limit)
-        else:
-            limiter.spend_user(caller.user_id, g.get("requests"))
+    free = route.limit == limits.FREE
+    if caller is not None and caller.kind == "api_key":
+        limiter.spend_key(caller.user_id, free=free)
+    elif caller is None and not free:
+        limiter.spend_address(route.limit)
+    elif caller is not None and caller.kind == "sign_in" and not free:  # What a service asks is not counted.
+        limiter.spend_user(caller.user_id, g.get("requests"))
     if refusal is not None:
         raise refusal
-    g.caller = caller
+    route.access.judge(caller)
     return caller
 
 
-def _parse(operation: Operation) -> Any:
-    if operation.shapes:
-        return reading.body(operation.shapes)
-    if operation.route.method not in ("GET", "HEAD"):
-        reading.no_body(form=operation.page is not None)
-    return None
+def _parse(operation: Operation) -> tuple[Any, Exception | None]:
+    """The body, or what is wrong with it, which is told last: a credential and an id are judged before."""
+    try:
+        if operation.shapes:
+            return reading.body(operation.shapes), None
+        if operation.route.method not in ("GET", "HEAD"):
+            reading.no_body(form=operation.page is not None)
+    except (Refused, HTTPException) as fault:
+        return None, fault
+    return None, None
 
 
 def operation_of(route: Route) -> Operation:

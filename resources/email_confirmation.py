@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from domain import sign_up
+from domain.caller import Client
 from resources import base
 from resources.base import Resource
 from resources.shapes import Accepted, Body, Code, Done, Email, Page
@@ -42,22 +43,22 @@ class EmailIn(Body):
 class ConfirmLink(Resource):
     """The address that the mail's link leads to."""
 
-    def get(self, token: str) -> Confirmed | ConfirmPage:
+    def get(self, token: str, client: Client) -> Confirmed | ConfirmPage:
         """Show the page; a program that asks for JSON confirms at once."""
-        return self.post(token) if base.asks_for_json() else ConfirmPage()
+        return self.post(token, client) if base.asks_for_json() else ConfirmPage()
 
-    def post(self, token: str) -> Confirmed:
+    def post(self, token: str, client: Client) -> Confirmed:
         """Make the account."""
-        attempt = sign_up.confirm_link(token)
+        attempt = sign_up.confirm_link(token, client)
         return Confirmed(signed_up_at=attempt.created_at, ip=attempt.ip) if attempt else Confirmed()
 
 
 class ConfirmCode(Resource):
     """Confirm without leaving the app: by the code of the same mail."""
 
-    def post(self, body: ConfirmIn) -> Confirmed:
+    def post(self, body: ConfirmIn, client: Client) -> Confirmed:
         """Make the account."""
-        sign_up.confirm_code(body.email, body.code)
+        sign_up.confirm_code(body.email, body.code, client)
         return Confirmed()
 
 

@@ -1,21 +1,21 @@
-"""Sign in by Google, or any other provider of the table in `domain/providers.py`, and manage the identities of an account."""
+"""Sign in by Google, or any other provider of the table in `domain/provider_table.py`."""
 
-from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from flask import Response, request
-from pydantic import PrivateAttr, StringConstraints
+from pydantic import ConfigDict, PrivateAttr, StringConstraints
 
 import config
-from domain import identities, limits, secrets, social
+from domain import limits, providers, secrets, social
 from domain.caller import Caller, Client
 from domain.social import LinkPending, Redirect, Returned, Start
 from resources import sign_in
 from resources.base import Resource
-from resources.shapes import Body, Cookies, Done, Given, Out, Password, Query, Token
-from resources.sign_in import PendingOut, Tokens
+from resources.shapes import FORM, Body, Cookies, Given, Out, Query, Token
+from resources.sign_in import Tokens, Waiting
 
 Verifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Answered = Annotated[str, StringConstraints(max_length=2000)]
 
 
 class StartQuery(Query):
@@ -33,7 +33,21 @@ class ReturnQuery(Query):
     code: str | None = None
     error: str | None = None
     iss: str | None = None
-    as_sent: ClassVar[frozenset[str]] = frozenset({"state", "code", "error", "iss"})
+    name: str | None = None  # Not from the provider: see `providers.as_address`.
+    as_sent: ClassVar[frozenset[str]] = frozenset({"state", "code", "error", "iss", "name"})
+
+
+class PostedReturn(Body):
+    """The same in a form, which the page of a provider posts; other fields are let be."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    media_types: ClassVar[tuple[str, ...]] = (FORM,)
+
+    state: Answered
+    code: Answered | None = None
+    error: Answered | None = None
+    iss: Answered | None = None
+    user: Answered | None = None
 
 
 class Exchange(Body):
@@ -42,28 +56,6 @@ class Exchange(Body):
     code: Token
     code_verifier: Verifier
     cookies: Given[Cookies] = None
-
-
-class StartLink(Body):
-    """Begin to link an identity."""
-
-    redirect_to: Given[str] = None
-    code_challenge: Given[str] = None
-    current_password: Given[Password] = None
-
-
-class FinishLink(Body):
-    """The code that the callback gave."""
-
-    code: Token
-    code_verifier: Given[Verifier] = None
-    current_password: Given[Password] = None
-
-
-class Unlink(Body):
-    """No field is needed; on an account without a second factor the password stands for a recent sign-in."""
-
-    current_password: Given[Password] = None
 
 
 class AuthUrl(Out):
@@ -94,7 +86,7 @@ class Elsewhere(Out):
     _start: Start | None = PrivateAttr(None)
 
     @classmethod
-    def at(cls, address: str, start: Start | None = None) -> "Elsewhere":
+    def at(cls, address: str, start: Start | None = None) -> Self:
         """This address, with the cookie of a start."""
         made = cls()
         made._address, made._start = address, start
@@ -107,34 +99,18 @@ class Elsewhere(Out):
             _bind(response, self._start)
 
 
+class Onward(Elsewhere):
+    """The browser brings the same answer as an address."""
+
+    http_status: ClassVar[int] = 303
+
+
 class LinkPendingOut(Out):
     """Nothing is linked before the account's owner brings this code."""
 
     status: Literal["link_pending"] = "link_pending"
     code: str
     expires_in: int
-
-
-class Linked(Done):
-    """The identity is a way in from now on."""
-
-    http_status: ClassVar[int] = 201
-    status: Literal["linked"] = "linked"
-
-
-class IdentityOut(Out):
-    """One identity of an account."""
-
-    provider: str
-    email: str | None
-    linked_at: datetime
-    last_used_at: datetime | None
-
-
-class IdentitiesOut(Out):
-    """The identities of an account."""
-
-    identities: list[IdentityOut]
 
 
 class SocialStart(Resource):
@@ -157,10 +133,11 @@ class SocialAuthUrl(Resource):
 class SocialCallback(Resource):
     """The way back from a provider."""
 
-    def get(self, provider: str, query: ReturnQuery, client: Client) -> Tokens | PendingOut | LinkPendingOut | Elsewhere:
+    def get(self, provider: str, query: ReturnQuery, client: Client) -> Tokens | Waiting | LinkPendingOut | Elsewhere:
         """Go on to the front end with a one-time code, or answer here."""
         browser = request.cookies.get(_cookie(query.state))
-        outcome = social.come_back(provider, Returned(query.state, query.code, query.error, query.iss, browser), client)
+        returned = Returned(query.state, query.code, query.error, query.iss, browser, query.name)
+        outcome = social.come_back(provider, returned, client)
         match outcome:
             case Redirect():
                 return Elsewhere.at(outcome.to)
@@ -169,37 +146,22 @@ class SocialCallback(Resource):
             case _:
                 return sign_in.answer(outcome)
 
+    def find(self, caller: Caller | None, **parts: str) -> None:
+        """Only some providers post their answers."""
+        if request.method == "POST":
+            providers.check_posts(parts["provider"])
+
+    def post(self, body: PostedReturn, provider: str) -> Onward:
+        """Have the browser come anew, with its cookie."""
+        return Onward.at(providers.as_address(provider, body.model_dump(exclude={"user"}), body.user))
+
 
 class SocialExchange(Resource):
     """The end of a sign-in that went by a front end."""
 
-    def post(self, body: Exchange, client: Client) -> Tokens | PendingOut:
+    def post(self, body: Exchange, client: Client) -> Tokens | Waiting:
         """Trade the one-time code."""
         return sign_in.answer(social.exchange(body.code, body.code_verifier, client), cookies=body.cookies)
-
-
-class Identities(Resource):
-    """The caller's identities."""
-
-    def get(self, caller: Caller) -> IdentitiesOut:
-        """List them."""
-        found = identities.of(caller.user_id)
-        return IdentitiesOut(identities=[IdentityOut(**{name: getattr(one, name) for name in IdentityOut.model_fields}) for one in found])
-
-
-class ProviderIdentity(Resource):
-    """The caller's identity at one provider."""
-
-    def post(self, body: StartLink | FinishLink, caller: Caller, client: Client, provider: str) -> AuthUrl | Linked:
-        """Begin to link one, or do it with the code that came of it."""
-        if isinstance(body, StartLink):
-            return AuthUrl(auth_url=social.start_link(caller, provider, body.redirect_to, body.code_challenge))
-        social.link(caller, provider, body.code, body.code_verifier, client)
-        return Linked()
-
-    def delete(self, body: Unlink, caller: Caller, provider: str) -> None:
-        """Unlink it."""
-        identities.remove(caller, provider)
 
 
 def _bind(response: Response, start: Start) -> None:

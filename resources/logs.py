@@ -32,7 +32,9 @@ def _finish(response: Response) -> Response:
         "status": response.status_code,
         "ms": round((time.perf_counter() - g.get("began", time.perf_counter())) * 1000, 1),
         "ip": request.remote_addr,
-        "caller": caller.user_id if caller else None,
+        "caller": caller.actor if caller else None,
+        "credential": caller.credential_id if caller else None,
+        "code": g.get("code"),
     }
     logger.info("request", extra={"facts": facts})
     return response

@@ -3,14 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
-from domain import login, mfa
+from domain import enrolment, login, mfa
 from domain.caller import Caller, Client
-from domain.mfa import Setup
+from domain.enrolment import Applicant, Enabled, Setup
+from resources import sign_in
 from resources.base import Resource
-from resources.shapes import Body, Code, Done, Given, Method, Out, Password
+from resources.shapes import Body, Code, Cookies, Done, Given, Method, Out, Password, Token
+from resources.sign_in import WithCookies, WithTokens
 
+Phone = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=32), Field(examples=["+436641234567"])]
 FactorName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
 
@@ -20,29 +23,31 @@ class Sensitive(Body):
     current_password: Given[Password] = None
 
 
-class StartTotp(Sensitive):
+class Enrolling(Sensitive):
+    """A factor that is to be turned on; on the way in with the `mfa_token` of the sign-in that asks for one."""
+
+    mfa_token: Given[Token] = None
+
+
+class StartTotp(Enrolling):
     """Begin with an authenticator app."""
 
     name: Given[FactorName] = None
 
 
-class ProveTotp(Sensitive):
-    """The first code that the app shows."""
+class StartSent(Enrolling):
+    """Begin with codes by mail, or by text message to `phone`."""
+
+    method: Literal["email", "sms"]
+    phone: Given[Phone] = None
+
+
+class Prove(Enrolling):
+    """The first code that the app shows, or with `method` the one that was sent; on the way in it gives tokens too."""
 
     code: Code
-
-
-class StartEmail(Sensitive):
-    """Begin with codes by mail."""
-
-    method: Literal["email"]
-
-
-class ProveEmail(Sensitive):
-    """The code that was mailed."""
-
-    method: Literal["email"]
-    code: Code
+    method: Given[Literal["email", "sms"]] = None
+    cookies: Given[Cookies] = None
 
 
 class WithCode(Sensitive):
@@ -101,6 +106,23 @@ class EnabledOut(Out):
     recovery_codes: list[str]
 
 
+class EnrolledOut(WithTokens):
+    """The factor is on, and the sign-in that asked for it is done."""
+
+    status: Literal["enabled"] = "enabled"
+    recovery_codes: list[str]
+
+
+class EnrolledByCookiesOut(WithCookies):
+    """The same, with the tokens in HttpOnly cookies."""
+
+    status: Literal["enabled"] = "enabled"
+    recovery_codes: list[str]
+
+
+On = EnabledOut | EnrolledOut | EnrolledByCookiesOut
+
+
 class CodesOut(Out):
     """A new set of recovery codes, shown this once."""
 
@@ -129,39 +151,48 @@ class Mfa(Resource):
         shown = [FactorOut(**{name: getattr(one, name) for name in FactorOut.model_fields}) for one in found.factors]
         return FactorsOut(enabled=bool(shown), methods=shown, recovery_codes_left=found.recovery_codes_left)
 
-    def post(
-        self, body: StartTotp | ProveTotp | StartEmail | ProveEmail, caller: Caller, client: Client
-    ) -> SetupOut | EnabledOut | CodeSent:
+    def post(self, body: StartTotp | StartSent | Prove, caller: Caller | None, client: Client) -> SetupOut | CodeSent | On:
         """Begin with a factor, or prove it."""
+        who = caller or Applicant(body.mfa_token or "", client)
         match body:
             case StartTotp():
-                return SetupOut.of(mfa.start_totp(caller, body.name))
-            case ProveTotp():
-                return EnabledOut(recovery_codes=mfa.prove_totp(caller, body.code, client))
-            case StartEmail():
-                mfa.start_email(caller)
+                return SetupOut.of(enrolment.start_totp(who, body.name))
+            case StartSent():
+                enrolment.start_sent(who, body.method, body.phone)
                 return CodeSent()
-            case ProveEmail():
-                return EnabledOut(recovery_codes=mfa.prove_email(caller, body.code, client))
+            case Prove():
+                return _on(enrolment.prove(who, body.method or "totp", body.code), cookies=body.cookies)
 
-    def delete(self, body: WithCode, caller: Caller, client: Client) -> Changed:
+    def delete(self, body: WithCode, caller: Caller) -> Changed:
         """Turn all of them off, against a code of one."""
         login.prove_factor(caller, body.method or "totp", body.code)
-        mfa.remove_all(caller, client)
+        mfa.remove_all(caller)
         return Changed(status="disabled")
+
+
+def _on(enabled: Enabled, *, cookies: bool | None) -> On:
+    """What a proof gives: recovery codes, and on the way in the tokens."""
+    if enabled.grant is None:
+        return EnabledOut(recovery_codes=enabled.recovery_codes)
+    return sign_in.carry(enabled.grant, EnrolledOut, EnrolledByCookiesOut, cookies=cookies, recovery_codes=enabled.recovery_codes)
 
 
 class MfaFactor(Resource):
     """One factor."""
 
-    def patch(self, body: Rename, caller: Caller, id: str) -> Changed:  # noqa: A002 - As the contract names it.
+    def find(self, caller: Caller | None, **parts: str) -> None:
+        """It has to be one of the caller's."""
+        assert caller is not None
+        mfa.find(caller, parts["id"])
+
+    def patch(self, body: Rename, caller: Caller, id: str) -> Changed:  # noqa: A002 - As the path names it.
         """Name it."""
         mfa.rename(caller, id, body.name)
         return Changed(status="renamed")
 
-    def delete(self, body: Nothing, caller: Caller, client: Client, id: str) -> Changed:  # noqa: A002 - As the contract names it.
+    def delete(self, body: Nothing, caller: Caller, id: str) -> Changed:  # noqa: A002 - As the path names it.
         """Turn it off."""
-        mfa.remove(caller, id, client)
+        mfa.remove(caller, id)
         return Changed(status="removed")
 
 

@@ -14,10 +14,11 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 import config
-from resources import problems, refusals, vocabulary
+from resources import limiter, problems, refusals, vocabulary
+from resources.access import BY_KEY
 from resources.base import Operation, Resource, Route, operation_of
 from resources.shapes import FORM, JSON, MULTIPART, Out, Page, Text
-from resources.sign_in import TokensOut
+from resources.sign_in import WithTokens
 from resources.vocabulary import HTML, PROBLEM, Schema
 
 PART = re.compile(r"<(\w+)>")
@@ -56,7 +57,7 @@ def document(routes: Iterable[Route], *, https: bool = False) -> Schema:
         "tags": [{"name": _tag(name), "description": _doc(sys.modules[name])} for name in modules],
         "paths": paths,
         "components": {
-            "schemas": {"Problem": vocabulary.PROBLEM_SCHEMA, **definitions},
+            "schemas": {"Problem": vocabulary.PROBLEM_SCHEMA, "OAuthError": vocabulary.OAUTH_ERROR_SCHEMA, **definitions},
             "headers": vocabulary.HEADERS,
             "securitySchemes": vocabulary.credentials("__Host-" if https else ""),
         },
@@ -98,9 +99,18 @@ def _operation(one: Operation, schemas: Schemas) -> Schema:
         "tags": [_tag(route.resource.__module__)],
         "security": [_needed(each, route.method) for each in route.access.security],
         "parameters": list(_parameters(one)),
-        "responses": {str(status): answer for status, answer in sorted((_refusals(one) | _answers(one, schemas)).items())},
+        "responses": _responses(one, schemas),
     }
     return made | ({"requestBody": _body(one, schemas)} if one.shapes else {})
+
+
+def _responses(one: Operation, schemas: Schemas) -> Schema:
+    """By status; where a key may ask, each tells what is left to it."""
+    made = {str(status): answer for status, answer in sorted((_refusals(one) | _answers(one, schemas)).items())}
+    if any(BY_KEY in each for each in one.route.access.security):
+        for answer in made.values():
+            answer["headers"] |= {name: {"$ref": f"#/components/headers/{name}"} for name in limiter.HEADERS}
+    return made
 
 
 def _needed(credentials: dict[str, list[str]], method: str) -> dict[str, list[str]]:
@@ -115,7 +125,7 @@ def _parameters(one: Operation) -> Iterable[Schema]:
     if one.query:
         for name, field in one.query.model_json_schema(schema_generator=_Writer)["properties"].items():
             yield {"name": name, "in": "query", "schema": _given(field)}
-    if "client" in one.needs and TokensOut in one.answers:
+    if "client" in one.needs and any(issubclass(answer, WithTokens) for answer in one.answers):
         yield {"name": "X-Device-Token", "in": "header", "description": "What an earlier sign-in gave.", "schema": {"type": "string"}}
 
 
@@ -147,7 +157,8 @@ def _answers(one: Operation, schemas: Schemas) -> dict[int, Schema]:
     made: dict[int, Schema] = {}
     for status in dict.fromkeys(answer.http_status for answer in one.answers):
         answers = [answer for answer in one.answers if answer.http_status == status]
-        made[status] = _response(status, " Or: ".join(_doc(answer) for answer in answers), _content(answers, schemas))
+        content = _content(answers, schemas) if status != 204 else {}
+        made[status] = _response(status, " Or: ".join(_doc(answer) for answer in answers), content)
     return made
 
 
@@ -170,7 +181,25 @@ def _refusals(one: Operation) -> dict[int, Schema]:
         codes.setdefault(problems.status_of(kind), {})[kind.code] = kind.title()
     for status in _of_the_frame(one):
         codes.setdefault(status, {}).setdefault(problems.FRAME_CODES[status], HTTPStatus(status).phrase + ".")
+    if one.route.resource.by_oauth:
+        return {status: _oauth_error(status, titles) for status, titles in _named_by_oauth(codes).items()}
     return {status: _problem(status, titles, page=one.page is not None) for status, titles in codes.items()}
+
+
+def _named_by_oauth(codes: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
+    """The same as `problems` writes them there."""
+    named: dict[int, dict[str, str]] = {}
+    for status, titles in codes.items():
+        for code, title in titles.items():
+            name, at = problems.named_by_oauth(code, status)
+            named.setdefault(at, {}).setdefault(name, title)
+    return named
+
+
+def _oauth_error(status: int, titles: dict[str, str]) -> Schema:
+    lines = "\n".join(f"- `{code}`: {title}" for code, title in titles.items())
+    schema = {"allOf": [{"$ref": "#/components/schemas/OAuthError"}, {"properties": {"error": {"enum": list(titles)}}}]}
+    return _response(status, lines, {JSON: {"schema": schema}})
 
 
 def _of_the_frame(one: Operation) -> Iterable[int]:

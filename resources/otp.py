@@ -8,7 +8,7 @@ from domain.errors import TokenMissing
 from resources import sign_in
 from resources.base import Resource
 from resources.shapes import Accepted, Body, Code, Cookies, Email, Given, Method, Out, Token
-from resources.sign_in import PendingOut, Tokens
+from resources.sign_in import Tokens, Waiting
 
 
 class SendForTicket(Body):
@@ -60,11 +60,11 @@ class MailedCode(Body):
 class SendOtp(Resource):
     """Have a code sent: for the next step of a sign-in, to sign in without a password, or for step-up."""
 
-    def post(self, body: SendForTicket | SendToSignIn | SendForStepUp, caller: Caller | None) -> Accepted | OtpSent:
+    def post(self, body: SendForTicket | SendToSignIn | SendForStepUp, caller: Caller | None, client: Client) -> Accepted | OtpSent:
         """Send it; what was asked for shows from the fields."""
         match body:
             case SendForTicket():
-                otp.send_for_ticket(body.mfa_token, body.method)
+                otp.send_for_ticket(body.mfa_token, body.method, client)
             case SendToSignIn():
                 token, seconds = otp.send_to_sign_in(body.email)
                 return OtpSent(otp_token=token, expires_in=seconds)
@@ -78,7 +78,7 @@ class SendOtp(Resource):
 class VerifyOtp(Resource):
     """Give a code: the second factor of a sign-in, or the mailed code that is its first."""
 
-    def post(self, body: SecondFactor | MailedCode, client: Client) -> Tokens | PendingOut:
+    def post(self, body: SecondFactor | MailedCode, client: Client) -> Tokens | Waiting:
         """Go on with the sign-in."""
         if isinstance(body, MailedCode):
             return sign_in.answer(otp.sign_in(body.otp_token, body.code, client), cookies=body.cookies)

@@ -2,8 +2,7 @@
 
 from typing import ClassVar, Literal
 
-import config
-from domain import limits, password_reset
+from domain import password_reset, strength
 from domain.caller import Caller, Client
 from resources.base import Resource
 from resources.email_confirmation import EmailIn
@@ -49,14 +48,24 @@ class ResetPage(Page):
 
     page: ClassVar[str] = "reset_password"
     min_length: int
+    composition: list[str]
 
 
 class Policy(Out):
-    """The rules that a new password has to follow; lengths in code points."""
+    """The rules that a new password has to follow; lengths in code points. `min_score` is zxcvbn's, `breaches` whether a service
+    for breached passwords is asked too; `composition`, `history` and `max_age_days` are empty or 0 where there is no such rule.
+    """
 
     private: ClassVar[bool] = False
     min_length: int
     max_length: int
+    min_score: int
+    blocklist: bool
+    own_words: bool
+    breaches: bool
+    composition: list[str]
+    history: int
+    max_age_days: int
 
 
 class ForgotPassword(Resource):
@@ -73,7 +82,8 @@ class ResetPasswordLink(Resource):
 
     def get(self, token: str) -> ResetPage:
         """Show the page; nothing changes."""
-        return ResetPage(min_length=config.settings.PASSWORD_MIN_LENGTH)
+        rules = strength.policy()
+        return ResetPage(min_length=rules.min_length, composition=rules.composition)
 
     def post(self, token: str, body: NewPassword, client: Client) -> PasswordReset:
         """Set the password."""
@@ -93,10 +103,10 @@ class ResetPassword(Resource):
 class ChangePassword(Resource):
     """Another password for who is signed in."""
 
-    def post(self, body: ChangeIn, caller: Caller, client: Client) -> PasswordChanged:
+    def post(self, body: ChangeIn, caller: Caller) -> PasswordChanged:
         """Change it; the other sessions end."""
         current = body.current_password.get_secret_value() if body.current_password else None
-        password_reset.change(caller, body.new_password.get_secret_value(), current, client)
+        password_reset.change(caller, body.new_password.get_secret_value(), current)
         return PasswordChanged()
 
 
@@ -105,4 +115,4 @@ class PasswordPolicy(Resource):
 
     def get(self) -> Policy:
         """The rules in force."""
-        return Policy(min_length=config.settings.PASSWORD_MIN_LENGTH, max_length=limits.PASSWORD_MAX_LENGTH)
+        return Policy(**strength.policy()._asdict())

@@ -1,16 +1,20 @@
-"""Refusals and failures as application/problem+json (RFC 9457). The only place with error statuses."""
+"""Refusals and failures as application/problem+json (RFC 9457), or where services ask as RFC 6749 5.2 has them. The only place
+with error statuses.
+"""
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 import config
 from domain import errors, metrics
 from domain.errors import Refused
+from resources import page
 
 STATUS: dict[type[Refused], int] = {
     errors.Invalid: 400,
@@ -30,6 +34,9 @@ FRAME_CODES = {
     415: "unsupported_media_type",
     431: "too_large",
 }
+# What RFC 6749 5.2 calls a request that can't be read; every other code is told as it is.
+INVALID_REQUESTS = ("validation_failed", "malformed_request", "malformed_json", "unsupported_media_type", "too_large")
+UNTELLABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")  # In a description of an error, by the same page.
 REALM = 'Bearer realm="gatehouse"'
 
 
@@ -65,8 +72,16 @@ def codes() -> dict[int, list[str]]:
     return found
 
 
+def named_by_oauth(code: str, status: int) -> tuple[str, int]:
+    """A code and a status as they are told where services ask."""
+    if code not in INVALID_REQUESTS:
+        return code, status
+    return errors.InvalidRequest.code, 400 if status == 415 else status
+
+
 def _refused(refusal: Refused) -> Response:
     metrics.refusal(refusal)
+    g.code = refusal.code  # For the log.
     more: dict[str, Any] = {}
     if refusal.detail:
         more["detail"] = refusal.detail
@@ -86,9 +101,11 @@ def _challenge(refusal: Refused) -> str:
     """What RFC 6750 and, for step-up, RFC 9470 want the client to be told."""
     if isinstance(refusal, errors.ReauthenticationRequired):
         return 'Bearer error="insufficient_user_authentication", max_age=' + str(config.settings.RECENT_SIGN_IN_SECONDS)
+    if isinstance(refusal, errors.InvalidClient) and g.get("via") != "header":
+        return 'Basic realm="gatehouse"'
     if isinstance(refusal, errors.TokenMissing):
         return REALM
-    tokens = (errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.SessionExpired)
+    tokens = (errors.InvalidClient, errors.TokenInvalid, errors.TokenExpired, errors.TokenRevoked, errors.SessionExpired)
     return f'{REALM}, error="invalid_token"' if isinstance(refusal, tokens) else REALM
 
 
@@ -110,7 +127,18 @@ def _unexpected(error: Exception) -> Response:
 
 def _problem(status: int, code: str, title: str, more: dict[str, Any]) -> Response:
     document = {"type": "about:blank", "title": title, "status": status, "code": code, **more, "request_id": g.get("request_id")}
-    page = g.get("page")
-    if page and "text/html" in request.headers.get("Accept", ""):
-        return Response(render_template("refusal.html", problem=document, page=page), status, mimetype="text/html")
+    if g.get("by_oauth"):
+        return _by_oauth(document)
+    if g.get("page") and "text/html" in request.headers.get("Accept", ""):
+        return page.render("refusal", {"problem": {"detail": None, "errors": [], **document}}, status)
     return Response(orjson.dumps(document), status, mimetype="application/problem+json")
+
+
+def _by_oauth(document: dict[str, Any]) -> Response:
+    """The same in the form that clients of RFC 6749, RFC 7009 and RFC 7662 read."""
+    code, status = named_by_oauth(document["code"], document["status"])
+    faults = " ".join(f"{fault['field']}: {fault['message']}." for fault in document.get("errors", ()))
+    told = faults or document.get("detail") or document["title"]
+    response = Response(orjson.dumps({"error": code, "error_description": UNTELLABLE.sub("", told)}), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from domain import limits, pictures, profiles
+from domain import cards, limits, pictures, profiles
 from domain.caller import Caller
 from domain.errors import Refused
 from resources import reading, users
@@ -47,9 +47,7 @@ Phone = Annotated[
     str, StringConstraints(pattern=r"^\+?[0-9]( ?[0-9]){4,14}$", max_length=32), Field(examples=["+43 660 1234567"])
 ]  # ITU-T E.164, with spaces.
 Bio = Annotated[str, StringConstraints(max_length=2000), Field(examples=["Keeps the gate."])]
-Locale = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", max_length=35), Field(examples=["de-AT"])
-]  # BCP 47.
+Locale = Annotated[str, StringConstraints(pattern=profiles.LOCALE, max_length=35), Field(examples=["de-AT"])]
 Timezone = Annotated[str, StringConstraints(max_length=64), Field(examples=["Europe/Vienna"]), AfterValidator(_timezone)]
 Metadata = Annotated[dict[str, Any], Field(examples=[{"theme": "dark"}]), AfterValidator(_metadata)]
 Picture = Annotated[bytes | None, BeforeValidator(_file), WithJsonSchema({"type": "string", "format": "binary"})]
@@ -113,7 +111,7 @@ class Profile(Resource):
 
     def get(self, caller: Caller) -> ProfileOut:
         """Show it."""
-        return _shown(profiles.get(caller.user_id))
+        return _shown(cards.profile(caller))
 
     def put(self, body: ProfileIn | ProfileForm, caller: Caller) -> ProfileOut:
         """Change what is sent, as PATCH does."""
@@ -122,7 +120,7 @@ class Profile(Resource):
     def patch(self, body: ProfileIn | ProfileForm, caller: Caller) -> ProfileOut:
         """Change what is sent, all of it or nothing."""
         picture = body.picture if isinstance(body, ProfileForm) else None
-        return _shown(profiles.update(caller.user_id, body.changes(), picture))
+        return _shown(profiles.update(caller, body.changes(), picture))
 
 
 class Me(Resource):
@@ -130,7 +128,7 @@ class Me(Resource):
 
     def get(self, caller: Caller) -> ProfileOut:
         """Show it."""
-        return _shown(profiles.get(caller.user_id))
+        return _shown(cards.profile(caller))
 
 
 class ProfilePicture(Resource):
@@ -138,7 +136,7 @@ class ProfilePicture(Resource):
 
     def delete(self, caller: Caller) -> None:
         """Have none from now on."""
-        profiles.remove_picture(caller.user_id)
+        profiles.remove_picture(caller)
 
 
 class PictureFile(Resource):
@@ -154,6 +152,6 @@ class PictureFile(Resource):
         return response
 
 
-def _shown(profile: profiles.Profile) -> ProfileOut:
+def _shown(profile: cards.Profile) -> ProfileOut:
     more = {"phone": profile.phone, "bio": profile.bio, "locale": profile.locale, "timezone": profile.timezone}
     return ProfileOut(**users.shown(profile), **more, metadata=profile.extra)

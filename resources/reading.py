@@ -8,8 +8,9 @@ from typing import Any
 
 from flask import request
 from pydantic import ValidationError
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 
+from domain import limits
 from domain.errors import Fault, ValidationFailed
 from resources.problems import MalformedJson, UnsupportedMediaType
 from resources.shapes import FORM, JSON, MULTIPART, Body, Query
@@ -32,6 +33,15 @@ def body(shapes: Shapes) -> Body:
         raise UnsupportedMediaType
     data = parsed(raw)
     return _validated(_fitting(jsons, data), data, raw)
+
+
+def sends(field: str) -> bool:
+    """Whether the body is an object with this field, before it is judged: for who may call where a field is the credential."""
+    try:
+        data = parsed(request.get_data()) if request.mimetype == JSON else None
+    except (RequestEntityTooLarge, MalformedJson):
+        return False
+    return isinstance(data, dict) and field in data
 
 
 def query(shape: type[Query]) -> Query:
@@ -58,6 +68,14 @@ def _taking(kind: str, shapes: Shapes) -> Shapes:
     return tuple(shape for shape in shapes if kind in shape.media_types)
 
 
+def form() -> dict[str, Any] | None:
+    """The fields of a form, before it is judged, for credentials that come in it; None if there is none that can be read."""
+    try:
+        return _form(limits.BODY_BYTES) if request.mimetype == FORM else None
+    except HTTPException:
+        return None
+
+
 def _form(max_bytes: int) -> dict[str, Any]:
     """The fields and files of a form. Werkzeug alone would take half a form, or a broken one, for an empty one."""
     request.max_content_length = max_bytes
@@ -65,10 +83,13 @@ def _form(max_bytes: int) -> dict[str, Any]:
     parser.silent = False
     parser.stream_factory = _in_memory
     try:
-        _, form, files = parser.parse_from_environ(request.environ)
+        if request.mimetype == FORM:  # Kept, for it may be read twice.
+            _, fields, files = parser.parse(BytesIO(_whole()), FORM, None)
+        else:
+            _, fields, files = parser.parse_from_environ(request.environ)
     except ValueError:
         raise BadRequest from None
-    sent = [*form.items(multi=True), *files.items(multi=True)]
+    sent = [*fields.items(multi=True), *files.items(multi=True)]
     made = dict(sent)
     if len(made) != len(sent):  # As in JSON: another parser might read the other one of two.
         raise BadRequest
@@ -130,10 +151,20 @@ def _validated(shape: type[Body], data: Any, raw: bytes | None) -> Body:
 
 
 def _refusal(error: ValidationError) -> ValidationFailed:
-    """One fault per field, without what was sent."""
+    """One fault per field, without what was sent. Of a field that may be left out the fault is told, not that it isn't null."""
     found = error.errors(include_input=False, include_context=False, include_url=False)
-    faults = [Fault(".".join(map(str, one["loc"])) or "body", one["type"], one["msg"]) for one in found]
-    return ValidationFailed(errors=list(dict.fromkeys(faults)))
+    faults: dict[str, Fault] = {}
+    for one in found:
+        field = _field(one["loc"])
+        if one["type"] == "none_required" and any(known.startswith(f"{field}.") for known in faults):
+            continue
+        faults.setdefault(field, Fault(field, one["type"], one["msg"]))
+    return ValidationFailed(errors=list(faults.values()))
+
+
+def _field(path: tuple[int | str, ...]) -> str:
+    """A field as it was sent, and the place in its list; without the words by which pydantic tells alternatives apart."""
+    return ".".join(str(part) for depth, part in enumerate(path) if depth == 0 or isinstance(part, int)) or "body"
 
 
 def _refuse_unstorable(data: Any) -> None:

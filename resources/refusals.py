@@ -13,8 +13,8 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from domain import limits
-from domain.errors import CsrfFailed, HttpsRequired, Refused
-from resources import frame, limiter, reading
+from domain.errors import CsrfFailed, Forbidden, HttpsRequired, Refused, TokenInvalid
+from resources import forwarded, frame, limiter, reading
 from resources.base import Operation
 
 Kinds = frozenset[type[Refused]]
@@ -34,26 +34,35 @@ def of(operation: Operation) -> Kinds:
     route = operation.route
     found: Kinds = frozenset().union(*(_of(step) for step in _steps(operation)))
     found |= _of(getattr(route.resource, route.method.lower()), route.resource)
+    if route.access.kinds and TokenInvalid in _of(route.access.look):
+        found |= {Forbidden}  # A good credential of a kind that this row does not open to.
+    if route.access.look is forwarded.caller:  # It is asked by a GET about requests of any method.
+        return found - {HttpsRequired}
     return found - FOR_CHANGES if route.method == "GET" else found
 
 
 def _steps(operation: Operation) -> Iterator[Callable[..., Any]]:
     """What `base.Resource` does before it calls the method."""
     route = operation.route
-    yield from (frame._begin, route.access.look, route.access.confirm)
+    yield from (frame._begin, route.access.look)
+    yield from route.access.rights
+    yield from route.access.proofs
     if route.limit != limits.FREE:
         yield from (limiter.spend_address, limiter.spend_user)
     if operation.shapes or route.method != "GET":
         yield reading.body
-    if operation.query:
+    if operation.query and set(operation.query.model_fields) - operation.query.as_sent:
         yield reading.query
+    yield route.resource.find
 
 
 _known: dict[tuple[Any, type | None], Kinds] = {}
 
 
 def _of(call: Any, owner: type | None = None) -> Kinds:
-    function = inspect.unwrap(call.func if isinstance(call, partial) else call)
+    if isinstance(call, partial):  # With what it was given, too: one rule may ask another.
+        return _of(call.func, owner).union(*(_of(one, owner) for one in call.args if callable(one)))
+    function = inspect.unwrap(call)
     if getattr(function, "__module__", "").partition(".")[0] not in HOUSE:
         return frozenset()
     if (function, owner) not in _known:
@@ -103,5 +112,6 @@ def _behind(thing: Any, scope: _Scope) -> Kinds:
     if isinstance(thing, tuple):  # A table of functions, such as the stages of a sign-in.
         return frozenset().union(*(_behind(one, scope) for one in thing))
     if isinstance(thing, FunctionType) or inspect.ismethod(thing):
-        return _of(getattr(thing, "__func__", thing), scope.owner)
+        function = getattr(thing, "__func__", thing)
+        return _of(function, scope.owner if "." in function.__qualname__ else None)  # Of a module's there is no `self`.
     return frozenset()

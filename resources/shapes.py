@@ -1,13 +1,15 @@
 """What requests and answers are made of: the base classes and the field types that several resources share."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from flask import Response
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from domain import addresses, limits
+from domain.lists import Window
 
 T = TypeVar("T")
 JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
@@ -29,6 +31,18 @@ class Query(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     as_sent: ClassVar[frozenset[str]] = frozenset()
+
+
+class ListQuery(Query):
+    """Which part of a list by cursor is asked for."""
+
+    limit: Annotated[int, Field(ge=1, le=limits.MOST_LIST_ROWS)] = limits.LIST_ROWS
+    cursor: Annotated[str | None, Field(max_length=128, description="The `next_cursor` of the part before.")] = None
+
+    @property
+    def window(self) -> Window:
+        """The same for the domain."""
+        return Window(self.limit, self.cursor)
 
 
 class Out(BaseModel):
@@ -92,6 +106,13 @@ def _email(value: str) -> str:
         raise PydanticCustomError("email", "This {reason}", {"reason": str(error)}) from None
 
 
+def _moment(value: datetime) -> datetime:
+    try:
+        return max(value.astimezone(UTC), datetime(1970, 1, 1, tzinfo=UTC))
+    except OverflowError:
+        raise PydanticCustomError("moment", "This is beyond the end of the calendar") from None
+
+
 def _username(value: str) -> str:
     try:
         return addresses.canonical_username(value)
@@ -104,8 +125,19 @@ Given = Annotated[T | SkipJsonSchema[None], BeforeValidator(_refuse_null)]
 Email = Annotated[str, Field(max_length=320, examples=["ann@example.com"], json_schema_extra={"format": "email"}), AfterValidator(_email)]
 Username = Annotated[str, Field(max_length=64, examples=["ann"]), AfterValidator(_username)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), Field(examples=["Ann"])]
+Label = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9_.-]{1,64}$"), Field(examples=["billing"])
+]  # What services and roles are called in tokens.
+Description = Annotated[str, StringConstraints(max_length=500), Field(examples=["What it is for."])]
 Password = Annotated[SecretStr, Field(max_length=4096, examples=["a long enough password"])]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["123456"])]
 Method = Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["totp"])]
 Cookies = Annotated[bool, Field(examples=[False], description="Whether the tokens are set as cookies.")]
+Moment = Annotated[AwareDatetime, AfterValidator(_moment)]  # RFC 3339, as UTC.
 Token = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class Proof(Body):
+    """No field is needed; on an account without a second factor the password stands for a recent sign-in."""
+
+    current_password: Given[Password] = None

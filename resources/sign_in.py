@@ -1,38 +1,44 @@
 """What every way to sign in answers: tokens, or a ticket to the next step."""
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, TypeVar
 
 from flask import Response
 
 import config
-from domain.login import Pending
+from domain import roles, stages
 from domain.sessions import Grant
+from domain.stages import Pending
 from resources import credentials, tokens
 from resources.shapes import Out
 from resources.tokens import Pair
 from resources.users import UserOut
 
 
-class SignedIn(Out):
-    """What is told of a session, however its tokens go out; `expires_in` are the seconds of the access token."""
+class SessionOut(Out):
+    """What is told of a session, however its tokens go out; `expires_in` are the seconds of the access token.
 
-    status: Literal["signed_in"] = "signed_in"
+    `mfa_setup_by`: until when this user may still sign in without a second factor, where one is required and none is on.
+    """
+
+    status: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - A word of RFC 6750.
     expires_in: int
     session_id: str
     user: UserOut
+    mfa_setup_by: datetime | None
 
 
-class TokensOut(SignedIn):
-    """A session's tokens. `device_token` makes this client a known one; null where the client is known already."""
+class WithTokens(SessionOut):
+    """The tokens themselves. `device_token` makes this client a known one; null where the client is known already."""
 
     access_token: str
     refresh_token: str
     device_token: str | None
 
 
-class CookiesOut(SignedIn):
-    """A session whose tokens are in HttpOnly cookies; these two go with every change as X-CSRF-TOKEN."""
+class WithCookies(SessionOut):
+    """The tokens are in HttpOnly cookies; these two go with every change as X-CSRF-TOKEN."""
 
     csrf_access_token: str
     csrf_refresh_token: str
@@ -48,6 +54,18 @@ class CookiesOut(SignedIn):
         credentials.put(response, *self._hidden)
 
 
+class TokensOut(WithTokens):
+    """A session's tokens. `device_token` makes this client a known one; null where the client is known already."""
+
+    status: Literal["signed_in"] = "signed_in"
+
+
+class CookiesOut(WithCookies):
+    """A session whose tokens are in HttpOnly cookies; these two go with every change as X-CSRF-TOKEN."""
+
+    status: Literal["signed_in"] = "signed_in"
+
+
 class PendingOut(Out):
     """The first factor was right; `mfa_token` goes with the next one, which is one of `methods`."""
 
@@ -57,22 +75,40 @@ class PendingOut(Out):
     expires_in: int
 
 
+class SetupRequiredOut(Out):
+    """The first factor was right, and a second has to be turned on: `mfa_token` goes with `POST /mfa`, whose proof signs in."""
+
+    status: Literal["mfa_setup_required"] = "mfa_setup_required"
+    mfa_token: str
+    expires_in: int
+
+
 Tokens = TokensOut | CookiesOut
+Waiting = PendingOut | SetupRequiredOut
+T = TypeVar("T", bound=WithTokens)
+C = TypeVar("C", bound=WithCookies)
 
 
 def tokens_of(grant: Grant, *, cookies: bool | None = None) -> Tokens:
     """The tokens of a grant; what came as a cookie goes back as a cookie."""
-    pair = tokens.mint(grant)
-    common: dict[str, Any] = {"expires_in": pair.expires_in, "session_id": grant.session.id, "user": UserOut.of(grant.user)}
+    return carry(grant, TokensOut, CookiesOut, cookies=cookies)
+
+
+def carry(grant: Grant, plain: type[T], by_cookies: type[C], *, cookies: bool | None = None, **more: Any) -> T | C:
+    """The tokens of a grant in one of two answers, with whatever else that answer tells."""
+    pair = tokens.mint(grant, credentials.bound(grant.session.id), roles.claim(grant.user.id))
+    more |= {"expires_in": pair.expires_in, "session_id": grant.session.id, "user": UserOut.of(grant.user)}
+    more |= {"mfa_setup_by": stages.setup_by(grant.user)}
     if cookies or credentials.by_cookie():
-        return CookiesOut(pair, grant.device_token, common | credentials.csrf_tokens(pair))
-    return TokensOut(access_token=pair.access, refresh_token=pair.refresh, device_token=grant.device_token, **common)
+        return by_cookies(pair, grant.device_token, more | credentials.csrf_tokens(pair))
+    return plain(access_token=pair.access, refresh_token=pair.refresh, device_token=grant.device_token, **more)
 
 
-def answer(outcome: Grant | Pending, *, cookies: bool | None = None) -> Tokens | PendingOut:
+def answer(outcome: Grant | Pending, *, cookies: bool | None = None) -> Tokens | Waiting:
     """Tokens, or the ticket to the next step."""
     if isinstance(outcome, Grant):
         return tokens_of(outcome, cookies=cookies)
-    return PendingOut(
-        status=outcome.status, mfa_token=outcome.ticket, methods=outcome.methods, expires_in=config.settings.MFA_TICKET_SECONDS
-    )
+    seconds = config.settings.MFA_TICKET_SECONDS
+    if outcome.methods is None:
+        return SetupRequiredOut(mfa_token=outcome.ticket, expires_in=seconds)
+    return PendingOut(status=outcome.status, mfa_token=outcome.ticket, methods=outcome.methods, expires_in=seconds)

@@ -1,6 +1,6 @@
 """Trade a refresh token for the next pair."""
 
-from domain import sessions
+from domain import rotation
 from domain.caller import Caller
 from resources import sign_in
 from resources.base import Resource
@@ -12,4 +12,4 @@ class Refresh(Resource):
 
     def post(self, caller: Caller) -> Tokens:
         """The next pair."""
-        return sign_in.tokens_of(sessions.refresh(caller.session_id, caller.generation))
+        return sign_in.tokens_of(rotation.refresh(caller))

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import config
-from domain.profiles import Profile
+from domain.cards import Profile
 from model import User
 from resources.shapes import Out
 
@@ -36,7 +36,7 @@ def shown(user: User | Profile) -> dict[str, Any]:
     return {
         "id": user.id,
         "email": user.email,
-        "email_confirmed": True,  # There is no account before its mailbox is proven.
+        "email_confirmed": user.invited_at is None,
         "username": user.username,
         "name": user.name,
         "picture_url": f"{config.settings.BASE_URL}{PICTURES}{user.picture}" if user.picture else None,

@@ -37,13 +37,23 @@ PROBLEM_SCHEMA: Schema = {
     },
 }
 
+OAUTH_ERROR_SCHEMA: Schema = {
+    "type": "object",
+    "description": "Why a request was refused, as RFC 6749 5.2 has it.",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+}
+
 HEADERS: dict[str, Schema] = {
     "X-Request-ID": {"description": "The name of this request in the log.", "required": True, "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds until it may be tried again.", "schema": {"type": "integer", "minimum": 1}},
     "WWW-Authenticate": {"description": "RFC 6750, and for step-up RFC 9470.", "required": True, "schema": {"type": "string"}},
+    "X-RateLimit-Limit": {"description": "To an API key: its owner's requests in a window.", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "To an API key: how many are left.", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {"description": "To an API key: when the next window begins, in Unix seconds.", "schema": {"type": "integer"}},
     "Location": {"description": "Where to go on.", "required": True, "schema": {"type": "string"}},
 }
-HEADERS_BY_STATUS = {302: "Location", 401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+HEADERS_BY_STATUS = {302: "Location", 303: "Location", 401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 
 
 def credentials(prefix: str) -> dict[str, Schema]:
@@ -54,5 +64,13 @@ def credentials(prefix: str) -> dict[str, Schema]:
         "cookie": {"type": "apiKey", "in": "cookie", "name": f"{prefix}access_token_cookie", "description": "An access token."},
         "refreshCookie": {"type": "apiKey", "in": "cookie", "name": f"{prefix}refresh_token_cookie", "description": "A refresh token."},
         "csrf": {"type": "apiKey", "in": "header", "name": "X-CSRF-TOKEN", "description": "Goes with a cookie that changes something."},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key; it may come as a bearer as well."},
+        "appToken": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-App-Token",
+            "description": "An application token; it may come as a bearer as well.",
+        },
+        "client": {"type": "http", "scheme": "basic", "description": "A service's id and application token; or both in the form."},
         "metrics": {"type": "http", "scheme": "bearer", "description": "METRICS_TOKEN."},
     }
