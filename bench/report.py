@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asking
 import machine
+import stopwatch
 from servers import BARE, CURRENT_USER, FASTAPI_USERS, FLASK_SECURITY, GATEHOUSE, LOGIN, REFRESH, SIGN_UP, TOKEN_CHECK
+from stopwatch import Comparison
 
 PAGE = Path(__file__).with_name("results.md")
 PEERS = (FLASK_SECURITY.name, FASTAPI_USERS.name)
+ASKING = "## What services ask"
+EQUAL = "## Can a stopwatch tell what an address has?"
 Rates = dict[tuple[str, str], float]  # Requests a second by server and operation.
 
 
@@ -19,8 +24,8 @@ class Busy(NamedTuple):
 
 
 def page(rates: Rates, busy: Busy, sizes: dict[str, tuple[float, float]], timesheet: dict[str, Any]) -> str:
-    """The whole of results.md."""
-    return "\n\n".join(
+    """The page but for the sections that can be measured by themselves."""
+    sections = "\n\n".join(
         [
             "# How fast Gatehouse is",
             _introduction(busy),
@@ -34,6 +39,30 @@ def page(rates: Rates, busy: Busy, sizes: dict[str, tuple[float, float]], timesh
             _timesheet(timesheet),
         ]
     )
+    return f"{sections}\n"
+
+
+def with_section(page: str, heading: str, text: str) -> str:
+    """The page with this section written anew, at its end if it was not there."""
+    before, _, after = page.partition(heading)
+    rest = after.partition("\n## ")
+    section = f"{before.rstrip()}\n\n{heading}\n\n{text}\n"
+    return f"{section}\n## {rest[2]}" if rest[2] else section
+
+
+def asked(rates: dict[str, asking.Rates]) -> str:
+    """What services ask, with few rows and with many, against the bare route."""
+    bare = rates.pop(BARE).few
+    rows = [
+        [name, f"{few:,.0f}", f"{many:,.0f}", f"{many / few:.2f}", f"{few / bare:.2f}", "yes" if few >= bare / 2 else "no"]
+        for name, (few, many) in rates.items()
+    ]
+    (few_keys, few_roles), (many_keys, many_roles) = asking.FEW, asking.MANY
+    text = (
+        f"{few_keys:,} and {many_keys:,} API keys and as many application tokens, {few_roles:,} and {many_roles:,} roles, of which each of "
+        f"{asking.ACCOUNTS:,} accounts has three. The bare route answers {bare:,.0f} requests a second; the aim is half of that."
+    )
+    return f"{text}\n\n" + _table(["", "few", "many", "many ÷ few", "÷ bare route", "aim reached"], rows)
 
 
 def _introduction(busy: Busy) -> str:
@@ -97,3 +126,21 @@ def _timesheet(timesheet: dict[str, Any]) -> str:
         "Waiting for Redis and PostgreSQL is not in it; what C code takes is counted where it was called."
     )
     return f"{text}\n\n{libraries}\n\n{functions}"
+
+
+def stopped(compared: list[Comparison]) -> str:
+    """Whether answers about some addresses come sooner or later than about others."""
+    many = stopwatch.SAMPLES
+    usual = 1.36 * (2 / many) ** 0.5
+    text = (
+        f"{many} answers about addresses of each kind beside {many} about addresses that nobody has, taken in turns over one "
+        "connection; each address is asked about once. D is the Kolmogorov-Smirnov distance of the two distributions, from 0 (the "
+        "same) to 1 (apart); p is the chance of such a D where there is no difference. Two samples of one kind have a D below "
+        f"{usual:.3f} nineteen times out of twenty, so of these {len(compared)} comparisons one or two above it mean nothing. The hash "
+        "is bcrypt at cost 4 and takes 1 ms; at the default cost of 12 it takes 200 times as long, and hides the rest that much better."
+    )
+    rows = [
+        [one.flow, one.state, f"{one.median:.2f}", f"{(one.median - one.unknown) * 1000:+.0f}", f"{one.distance:.3f}", f"{one.chance:.3f}"]
+        for one in compared
+    ]
+    return f"{text}\n\n" + _table(["asked", "about an address", "median, ms", "against unknown, µs", "D", "p"], rows)

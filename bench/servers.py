@@ -18,10 +18,17 @@ from cryptography.fernet import Fernet
 from load import Operation, ask
 
 PASSWORD = "seven-quiet-lanterns-42"
-JSON = {"Content-Type": "application/json"}
+JSON, FORM = {"Content-Type": "application/json"}, {"Content-Type": "application/x-www-form-urlencoded"}
 BARE, TOKEN_CHECK, CURRENT_USER = "bare route", "token check", "current user"
 LOGIN, REFRESH, SIGN_UP = "login", "refresh", "sign-up"
+APP_TOKEN, API_KEY, INTROSPECTION, VERIFY = "application token", "API key", "introspection", "/verify"
+SERVICE = (APP_TOKEN, API_KEY, INTROSPECTION, VERIFY)  # What services ask.
 GRANIAN = ["-m", "granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "8", "--no-ws", "--host", "127.0.0.1", "--port"]
+
+
+def encoded(body: dict[str, Any]) -> str:
+    """As JSON; nothing for no body."""
+    return json.dumps(body) if body else ""
 
 
 def _posted(path: str, body: dict[str, str], **more: Any) -> Operation:
@@ -64,6 +71,10 @@ GATEHOUSE = Kind(
         LOGIN: _posted("/login", {"email": "<account>", "password": PASSWORD}),
         REFRESH: Operation("POST", "/refresh", {"Authorization": "Bearer <token>"}, chained=True),
         SIGN_UP: _posted("/signup", {"email": "<fresh>", "password": PASSWORD}),
+        APP_TOKEN: Operation("GET", "/api/tokens/validate", {"X-App-Token": "<token>"}),
+        API_KEY: Operation("GET", "/api/auth/me", {"X-API-Key": "<token>"}),
+        INTROSPECTION: Operation("POST", "/oauth/introspect", FORM, "token=<token>&client_id=<service>&client_secret=<secret>"),
+        VERIFY: Operation("GET", "/verify?service=notes&permission=notes:read", {"Authorization": "Bearer <token>"}),
     },
     access=lambda answer: str(answer["access_token"]),
     refresh=lambda answer: str(answer["refresh_token"]),
@@ -134,7 +145,7 @@ def gatehouse(folder: Path, accounts: int, sessions: int = 0) -> Iterator[Server
 def prepare_gatehouse(environment: dict[str, str], folder: Path) -> None:
     """Migrate the database and make the account that the others are copied from."""
     flask = [sys.executable, "-m", "flask", "--app", "app"]
-    for command, typed in ((["migrate", "up"], ""), (["users", "create", rows.SEED, "--password-stdin"], PASSWORD)):
+    for command, typed in ((["migrate", "up"], ""), (["users", "create", rows.SEED, "--admin", "--password-stdin"], PASSWORD)):
         done = subprocess.run(
             [*flask, *command], input=typed, env=os.environ | environment, cwd=folder, capture_output=True, text=True, check=False
         )
