@@ -16,7 +16,7 @@ from resources.routes import ROUTES
 HERE = Path(__file__).resolve().parent
 COLLECTION, ENVIRONMENT = HERE / "gatehouse.postman_collection.json", HERE / "gatehouse.postman_environment.json"
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
-JSON, MULTIPART = "application/json", "multipart/form-data"
+JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
 Item = dict[str, Any]
 
 DESCRIPTION = """Every operation of Gatehouse, and a life: run the folder "A life" from its first request to its last.
@@ -36,7 +36,12 @@ VARIABLES = {
     "otp_token": "{{otp_token}}",
     "token": "{{link_token}}",
     "id": "{{factor_id}}",
+    "key": "{{key_id}}",
+    "service_id": "gatehouse",
+    "token_id": "{{app_token_id}}",
     "provider": "google",
+    "role_id": "admin",
+    "user_id": "{{user_id}}",
     "name": "{{file_name}}",
     "X-Device-Token": "{{device_token}}",
 }
@@ -48,7 +53,10 @@ EXCEPTIONS = {
     ("Exchange", "code"): "{{exchange_code}}",
     ("FinishLink", "code"): "{{exchange_code}}",
     ("Rename", "name"): "A phone",
+    ("TokenForm", "token"): "{{access_token}}",
     ("StartTotp", "name"): "A phone",
+    ("RoleIn", "name"): "auditor",
+    ("RoleRow", "name"): "auditor",
 }
 CREDENTIALS = {"bearer": "{{access_token}}", "refresh": "{{refresh_token}}", "metrics": "{{metrics_token}}"}
 SECRET = ("password", "token", "code", "secret")
@@ -56,9 +64,21 @@ SETTINGS = {
     "base_url": "http://127.0.0.1:5000",
     "password": "a long enough password",
     "file_name": "swagger-ui.css",
+    "app_token_id": "an-id-that-its-list-tells",
     "link_token": "the-last-part-of-a-mailed-link",
 }
-NAMES = ("own_email", "email", "confirmation_code", "mailbox_url", "mailed_code", "exchange_code", "metrics_token", "code")
+NAMES = (
+    "own_email",
+    "email",
+    "confirmation_code",
+    "mailbox_url",
+    "mailed_code",
+    "exchange_code",
+    "metrics_token",
+    "code",
+    "service_id",
+    "app_token",
+)
 
 
 def files() -> dict[Path, str]:
@@ -80,7 +100,9 @@ def collection() -> Item:
 
 def environment() -> Item:
     """The variables that the requests take from, and put into."""
-    values = SETTINGS | dict.fromkeys((*NAMES, *scripts.KEPT), "") | {"factor_id": "an-id-that-get-mfa-tells"}
+    values = (
+        SETTINGS | dict.fromkeys((*NAMES, *scripts.KEPT), "") | {"factor_id": "an-id-that-get-mfa-tells", "user_id": "the-id-in-a-profile"}
+    )
     return {
         "name": "Gatehouse",
         "values": [{"key": key, "value": value, "type": _kind(key), "enabled": True} for key, value in values.items()],
@@ -123,11 +145,14 @@ def _items(path: str, method: str, operation: Item, document: Item) -> Iterator[
 
 
 def _bodies(operation: Item, document: Item) -> Iterator[tuple[str, Item]]:
-    for kind, content in operation.get("requestBody", {"content": {}})["content"].items():
+    contents = operation.get("requestBody", {"content": {}})["content"]
+    for kind, content in contents.items():
         for schema in content["schema"].get("oneOf", [content["schema"]]):
             shape = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
             if kind == JSON:
                 yield _words(shape), _raw(shape)
+            elif kind == FORM and JSON not in contents:
+                yield "", {"mode": "urlencoded", "urlencoded": list(_parts(shape))}
             elif kind == MULTIPART:
                 yield (
                     "with a picture",
@@ -145,6 +170,12 @@ def _words(shape: Item) -> str:
 def _raw(shape: Item) -> Item:
     fields = {name: _value(shape, name) for name, field in shape["properties"].items() if _wanted(shape, name, field)}
     return {"mode": "raw", "raw": json.dumps(fields, indent=2), "options": {"raw": {"language": "json"}}}
+
+
+def _parts(shape: Item) -> Iterator[Item]:
+    """The fields of a form; what may be left out is switched off."""
+    for name in shape["properties"]:
+        yield {"key": name, "value": str(_value(shape, name) or ""), "disabled": name not in shape.get("required", ())}
 
 
 def _wanted(shape: Item, name: str, field: Item) -> bool:
@@ -192,8 +223,14 @@ def _url(path: str, operation: Item) -> Item:
 
 
 def _auth(operation: Item) -> Item:
+    if {"client": []} in operation["security"]:
+        return {"type": "basic", "basic": [_text_pair("username", "{{service_id}}"), _text_pair("password", "{{app_token}}")]}
     named = next((CREDENTIALS[name] for each in operation["security"] for name in each if name in CREDENTIALS), None)
     return {"type": "bearer", "bearer": [{"key": "token", "value": named, "type": "string"}]} if named else {"type": "noauth"}
+
+
+def _text_pair(key: str, value: str) -> Item:
+    return {"key": key, "value": value, "type": "string"}
 
 
 def _code_first(body: Item) -> list[Item]:

@@ -13,6 +13,7 @@ KEPT = (
     "secret",
     "recovery_code",
     "factor_id",
+    "key_id",
     "last_step",
 )
 
@@ -20,7 +21,7 @@ KEEP = """
 pm.test("the server did not fail", () => pm.expect(pm.response.code).to.be.below(500));
 let answer = {};
 try { answer = pm.response.json() || {}; } catch (nothing) {}
-const kept = ["access_token", "refresh_token", "device_token", "mfa_token", "otp_token", "session_id", "secret"];
+const kept = ["access_token", "refresh_token", "device_token", "mfa_token", "otp_token", "session_id", "secret", "key_id"];
 kept.filter((name) => typeof answer[name] === "string").forEach((name) => pm.environment.set(name, answer[name]));
 if (answer.secret) pm.environment.set("last_step", "0");
 if (Array.isArray(answer.recovery_codes) && answer.recovery_codes.length) pm.environment.set("recovery_code", answer.recovery_codes[0]);
