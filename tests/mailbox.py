@@ -1,8 +1,13 @@
-"""The mailboxes of everybody: what the outbox has delivered as .eml files, read as a person would."""
+"""The mailboxes of everybody: what the outbox has delivered as .eml files, read as a person would.
+
+A delivered file never changes and its name is used once, so each is read once, however often somebody looks.
+"""
 
 import email
 import email.policy
 import re
+from email.parser import BytesHeaderParser
+from functools import cache
 from typing import NamedTuple
 
 import config
@@ -20,7 +25,7 @@ class Letter(NamedTuple):
     @property
     def link(self) -> str:
         """The address of ours that the mail holds."""
-        found = re.search(r"https?://\S+/(?:confirm|reset-password)/\S+", self.text)
+        found = re.search(r"https?://\S+/(?:confirm|reset-password|undo|not-me)/\S+", self.text)
         assert found, self.text
         return found[0]
 
@@ -44,8 +49,12 @@ class Mailbox:
         """All letters to an address, the oldest first."""
         outbox.deliver(now=True)
         folder = config.settings.INSTANCE_DIR / "outbox"
-        letters = [_read(path) for path in sorted(folder.glob("*.eml"), key=lambda one: one.stat().st_mtime_ns)]
-        return [one for one in letters if one.to == address]
+        mine = [path for path in folder.glob("*.eml") if _addressee(path) == address]
+        return [_read(path) for path in sorted(mine)]
+
+    def subjects(self, address: str) -> list[str]:
+        """What all letters to an address are about, the oldest first."""
+        return [one.subject for one in self.of(address)]
 
     def last(self, address: str) -> Letter:
         """The newest letter to an address."""
@@ -54,8 +63,39 @@ class Mailbox:
         return letters[-1]
 
 
+class Telephones:
+    """Text messages by number, delivered when somebody looks."""
+
+    def of(self, number: str) -> list[str]:
+        """All messages to a number, the oldest first."""
+        outbox.deliver(outbox.SMS, now=True)
+        folder = config.settings.INSTANCE_DIR / "outbox"
+        read = [_text(path) for path in sorted(folder.glob("*.txt"))]
+        return [one.partition("\n\n")[2] for one in read if one.startswith(f"To: {number}\n")]
+
+    def code(self, number: str) -> str:
+        """The code of the newest message to a number."""
+        texts = self.of(number)
+        assert texts, f"no message to {number}"
+        found = re.match(r"\d{6}\b", texts[-1])
+        assert found, texts[-1]
+        return found[0]
+
+
+@cache
+def _addressee(path) -> str:
+    with path.open("rb") as file:
+        return BytesHeaderParser(policy=email.policy.default).parse(file)["To"]
+
+
+@cache
 def _read(path) -> Letter:
     message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     body, page = text.get_content(), html.get_content()
     return Letter(message["Subject"], message["To"], body.replace("\r\n", "\n"), page)
+
+
+@cache
+def _text(path) -> str:
+    return path.read_text()

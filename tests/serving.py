@@ -8,18 +8,21 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from random import randrange
 from typing import Any
 
 import requests
 
 import config
-from domain import cache, database, schema
+from domain import activity, cache, database, schema
 from tests.mailbox import Mailbox
 from tests.visitor import Visitor, over_http
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 3
+PATIENCE = 60  # Seconds for what takes one or two: tests wait for what happens, not for how long it takes.
 
 
 class Server(Visitor):
@@ -32,15 +35,24 @@ class Server(Visitor):
         super().__init__(over_http(self.base), Mailbox())
 
     def __enter__(self) -> "Server":
-        config.load(**self.settings)
-        database.connect(config.settings)
-        cache.connect(config.settings)
+        self.join_in()
         schema.upgrade()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self.leave()
+
+    def join_in(self) -> None:
+        """From now on this process has its settings, its database and its Redis."""
+        config.load(**self.settings)
+        database.connect(config.settings)
+        cache.connect(config.settings)
+
+    def leave(self) -> None:
+        """This process is free for another house. The server runs on."""
+        activity.forget()
         if cache.client is not None:
             cache.client.close()
         database.disconnect()
@@ -53,28 +65,34 @@ class Server(Visitor):
         self.log = config.settings.INSTANCE_DIR / "server.out"
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
-        for _ in range(200):
-            if self.answers():
-                return
-            time.sleep(0.1)
-        self.stop()
-        raise AssertionError(self.log.read_text()[-3000:])
+        try:
+            eventually(self.answers, while_=lambda: self.process.poll() is None)
+        except AssertionError:
+            self.stop()
+            raise AssertionError(self.log.read_text()[-3000:]) from None
 
     def answers(self) -> bool:
         """Whether it is up."""
         try:
-            return requests.get(self.base + "/readyz", timeout=5).status_code == 200
+            return requests.get(self.base + "/readyz", timeout=PATIENCE).status_code == 200
         except requests.RequestException:
             return False
 
+    def cpu_seconds(self) -> float:
+        """How long its workers have computed so far: what an act has cost, however busy the machine is."""
+        workers = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ticks = (Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split() for worker in workers)
+        return sum(int(one[11]) + int(one[12]) for one in ticks) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it and its workers."""
-        os.killpg(self.process.pid, number)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(15)
+            self.process.wait(PATIENCE)
 
 
 def at_once(times: int, act: Callable[[int], Any]) -> list[Any]:
@@ -83,8 +101,19 @@ def at_once(times: int, act: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(act, range(times)))
 
 
+def eventually(condition: Callable[[], Any], *, while_: Callable[[], bool] = lambda: True) -> Any:
+    """Wait until it is so, however slow the machine is; what the condition gave. Give up when there is no hope any more."""
+    give_up = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert while_(), "it can't happen any more"
+        assert time.monotonic() < give_up, f"it did not happen in {PATIENCE} seconds"
+        time.sleep(0.05)
+    return found
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that nobody is given by chance until it is used: none that the system hands out."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", randrange(10_000, 32_000)))
+            return int(probe.getsockname()[1])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ from sqlalchemy import select, update
 
 import cli
 import config
-from domain import accounts, budgets, checks, clock, passwords, schema, secrets, tickets
+from domain import accounts, audit, budgets, checks, clock, passwords, schema, seals, secrets, tickets
+from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.errors import TooManyAttempts
-from model import Factor, Session, User
+from model import AuditEvent, Factor, Session, SigningKey, User
 from tests import databases
+from tests.serving import PATIENCE
 
 ROOT = Path(cli.__file__).resolve().parent
 EMAIL, PASSWORD = "jo@example.com", "correct horse battery"
@@ -112,6 +115,7 @@ def test_an_account_made_without_a_password_comes_with_a_link_alone_on_the_last_
         ("users activate nobody@example.com", None, "not_found"),
         ("users deactivate nobody@example.com", None, "not_found"),
         ("users unlock nobody@example.com", None, "not_found"),
+        ("users reset-mfa nobody@example.com", None, "not_found"),
     ],
 )
 def test_a_refused_command_says_its_code_and_exits_with_1(flask, tables, words, given, code):
@@ -132,6 +136,16 @@ def test_an_account_is_switched_off_and_on(flask, tables):
     assert user().status == "active"
 
 
+def test_the_last_administrator_is_not_switched_off(flask, tables):
+    accounts.create(EMAIL, admin=True)
+    refused = flask(f"users deactivate {EMAIL}")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("Error: last_admin: ")
+    assert user().status == "active"
+    accounts.create("second@example.com", admin=True)
+    assert flask(f"users deactivate {EMAIL}").exit_code == 0
+
+
 def test_unlock_forgets_the_failures(flask, tables):
     account = accounts.budget_name(accounts.create(EMAIL), EMAIL)
     for _ in range(config.settings.FAILED_ATTEMPTS_LIMIT):
@@ -140,6 +154,37 @@ def test_unlock_forgets_the_failures(flask, tables):
         budgets.spend("password", account)
     assert flask(f"users unlock {EMAIL}").exit_code == 0
     budgets.spend("password", account)
+
+
+def test_lost_factors_are_reset(flask, tables):
+    accounts.create(EMAIL)
+    with transaction() as db:
+        db.execute(update(User).values(mfa_enabled=True))
+    open_session()
+    answer = flask(f"users reset-mfa {EMAIL}")
+    assert (answer.exit_code, answer.stdout) == (0, "The second factors are off.\n")
+    assert user().mfa_enabled is False
+    assert open_sessions() == 0
+
+
+def lines(*records):
+    return "".join(f"{json.dumps(record)}\n" for record in records)
+
+
+def test_import_brings_accounts_in_and_names_the_lines_that_it_refuses(flask, tables, tmp_path):
+    file = tmp_path / "accounts.jsonl"
+    good = {"email": EMAIL, "password_hash": passwords.hash(PASSWORD)}
+    file.write_text(lines(good))
+    answer = flask(f"users import {file}")
+    assert (answer.exit_code, answer.stdout) == (0, "Imported 1, skipped 0 that have an account, refused 0.\n")
+    assert passwords.verify(user().password_hash, PASSWORD)
+    answer = flask("users import -", lines(good, {"email": "new@example.com", "password_hash": "hunter2"}))
+    assert (answer.exit_code, answer.stdout) == (1, "Imported 0, skipped 1 that have an account, refused 1.\n")
+    assert answer.stderr == "line 2: password_hash: is of no known form\n"
+
+
+def test_import_wants_a_file_that_is_there(flask, tables):
+    assert flask("users import nowhere.jsonl").exit_code == 2
 
 
 # sessions, keys
@@ -188,13 +233,28 @@ def test_keys_rotate_encryption_says_how_many(flask, tables):
     assert "1 secrets are under none of the keys" in flask("keys rotate encryption").stderr
 
 
+def test_keys_rotate_signing_makes_a_key_pair(flask, tables):
+    settings(JWT_ALGORITHM="ES256")
+    answer = flask("keys rotate signing")
+    with reading() as db:
+        (kid,) = db.scalars(select(SigningKey.kid))
+    assert (answer.exit_code, answer.stdout) == (0, f"Within a minute every worker signs with {kid}.\n")
+
+
+def test_keys_rotate_signing_is_refused_where_tokens_are_signed_with_a_secret(flask, tables):
+    answer = flask("keys rotate signing")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("Error: conflict: JWT_ALGORITHM is HS256")
+
+
 # jobs
 
 
 def test_jobs_list_has_a_line_a_job_with_its_name_first(flask, tables):
     flask("jobs run purge-expired")
     lines = flask("jobs list").stdout.splitlines()
-    names = ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail"]
+    names = ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail", "deliver-sms", "seal-audit"]
+    names += ["warn-keys", "end-unused-keys", "raise-alerts", "watch-providers"]
     assert [line.split()[0] for line in lines] == names
     assert "never ran" in lines[0]
     assert "ok, affected 0" in lines[2]
@@ -209,13 +269,99 @@ def test_an_unknown_job_exits_with_2(flask, tables):
     assert flask("jobs run sweep-the-floor").exit_code == 2
 
 
+# audit
+
+
+def test_audit_verify_says_how_many_are_sealed_and_where_the_chain_ends(flask, tables):
+    accounts.create(EMAIL)
+    assert flask("audit verify").stdout == f"0 sealed and right, 1 not sealed yet, the chain ends at 0: {'0' * 64}\n"
+    flask("jobs run seal-audit")
+    answer = flask("audit verify")
+    assert answer.exit_code == 0
+    assert answer.stdout == f"1 sealed and right, 0 not sealed yet, the chain ends at 1: {seals.end().seal}\n"
+
+
+def test_audit_verify_names_the_first_broken_row_and_exits_with_1(flask, tables):
+    accounts.create(EMAIL)
+    accounts.unlock(EMAIL)
+    seals.seal()
+    with transaction() as db:
+        db.execute(update(AuditEvent).where(AuditEvent.number == 2).values(action="account.activated"))
+        broken = db.scalar(select(AuditEvent.id).where(AuditEvent.number == 2))
+    answer = flask("audit verify")
+    assert answer.exit_code == 1
+    assert answer.stdout.startswith("1 sealed and right, 0 not sealed yet, the chain ends at 2: ")
+    assert answer.stderr == f"Error: number 2 (id {broken}) was changed, or put in, or has changed places\n"
+
+
+def events(answer):
+    assert answer.exit_code == 0, answer.output
+    return [json.loads(line) for line in answer.stdout.splitlines()]
+
+
+def test_audit_export_writes_a_line_an_event_by_the_names_of_ecs(flask, tables):
+    agent = "Fire\u2028fox/\u00e9"
+    audit.note_alone("sign_in", "u1", Client("203.0.113.7", agent), result="invalid_credentials", name="jo@example.com")
+    audit.note_alone("sign_in", "u1", Client("203.0.113.7", agent), actor="u1", session_id="s1", amr=["pwd"])
+    audit.note_alone("sign_in", "u1", result="mfa_required")
+    audit.note_alone("alert.many_addresses", "u1", actor=audit.SYSTEM)
+    failed, signed_in, waiting, alert = events(flask("audit export"))
+    assert failed["event"] == {
+        "id": failed["event"]["id"],
+        "kind": "event",
+        "category": ["authentication"],
+        "action": "sign_in",
+        "outcome": "failure",
+        "reason": "invalid_credentials",
+        "sequence": 1,
+        "dataset": "gatehouse.audit",
+    }
+    assert failed["user"] == {"name": "jo@example.com", "target": {"id": "u1"}}
+    assert failed["source"] == {"ip": "203.0.113.7"}
+    assert failed["user_agent"] == {"original": agent}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", failed["@timestamp"])
+    assert (signed_in["user"], signed_in["event"]["outcome"]) == ({"id": "u1", "target": {"id": "u1"}}, "success")
+    assert {key: signed_in["gatehouse"][key] for key in ("actor", "session_id", "facts")} == {
+        "actor": "u1",
+        "session_id": "s1",
+        "facts": {"amr": ["pwd"]},
+    }
+    assert waiting["event"]["outcome"] == "unknown"
+    assert (alert["event"]["kind"], alert["event"]["category"], alert["user"]) == (
+        "alert",
+        ["intrusion_detection"],
+        {"target": {"id": "u1"}},
+    )
+    assert "salt" not in json.dumps([failed, signed_in])
+
+
+def test_audit_export_can_be_taken_up_where_it_ended(flask, tables):
+    accounts.create(EMAIL)
+    first = events(flask("audit export"))
+    accounts.unlock(EMAIL)
+    (second,) = events(flask(f"audit export --after {first[-1]['event']['sequence']}"))
+    assert second["event"]["action"] == "account.unlocked"
+    assert events(flask("audit export --after 2")) == []
+    assert len(events(flask("audit export"))) == 2
+
+
+def test_audit_export_since_a_moment(flask, tables, moved_clock):
+    accounts.create(EMAIL)
+    moved_clock(3600)
+    since = clock.now()
+    accounts.unlock(EMAIL)
+    assert [one["event"]["action"] for one in events(flask(f"audit export --since {since:%Y-%m-%dT%H:%M:%SZ}"))] == ["account.unlocked"]
+    assert len(events(flask("audit export --since 2020-01-01"))) == 2
+    assert flask("audit export --since yesterday").exit_code == 2
+
+
 # check
 
 
 def test_check_has_a_line_a_part(flask, tables):
     answer = flask("check")
     assert answer.exit_code == 0, answer.output
-    assert [line.split()[1] for line in answer.stdout.splitlines()] == [f"{part}:" for part, _ in checks.CHECKS]
+    assert [line.split()[1] for line in answer.stdout.splitlines()] == [f"{one.part}:" for one in checks.each()]
     assert all(line.startswith("ok ") for line in answer.stdout.splitlines())
 
 
@@ -245,4 +391,4 @@ def shell(words, **settings):
     here = {"SQLALCHEMY_DATABASE_URI": config.settings.SQLALCHEMY_DATABASE_URI, "INSTANCE_DIR": str(config.settings.INSTANCE_DIR)}
     command = [sys.executable, "-m", "flask", "--app", "app", *words.split()]
     environment = {**os.environ, "APP_ENV": "testing", **here, **settings}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)

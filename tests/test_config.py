@@ -11,6 +11,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 import config
+from tests.serving import PATIENCE
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = {"SECRET_KEY": "k" * 8 + "0123456789abcdefghijklmnop", "JWT_SECRET_KEY": "another one of 0123456789abcdefghij"}
@@ -212,6 +215,21 @@ def test_one_secret_must_not_serve_two_purposes_in_production(production):
     assert refused(production, JWT_SECRET_KEY=GOOD["SECRET_KEY"]) == ["SECRET_KEY and JWT_SECRET_KEY are the same"]
 
 
+@pytest.mark.parametrize("pepper", ["short", "change-me", f"{'0123456789abcdefghijklmnopqrstuv'}, short"])
+def test_a_pepper_may_be_left_out_and_must_not_be_weak(production, pepper):
+    assert production().PASSWORD_PEPPER == ""
+    (line,) = refused(production, PASSWORD_PEPPER=pepper)
+    assert line.startswith("PASSWORD_PEPPER is ")
+
+
+def test_rules_for_passwords_that_are_none_are_refused(load):
+    assert refused(load, PASSWORD_COMPOSITION="digit, emoji", PASSWORD_RANGE_URL="api.example.com/range") == [
+        "PASSWORD_RANGE_URL: 'api.example.com/range' is not an http(s) address",
+        "PASSWORD_COMPOSITION: 'emoji' is none of lower, upper, digit, symbol",
+    ]
+    assert load(PASSWORD_COMPOSITION="digit, upper", PASSWORD_RANGE_URL="https://api.example.com/range/").PASSWORD_COMPOSITION
+
+
 def test_a_faulty_secret_is_not_shown(production):
     for name in config.SECRET_NAMES:
         assert "hunter2" not in "".join(refused(production, **{name: "hunter2"}))
@@ -243,11 +261,36 @@ def test_processes_that_start_at_once_agree_on_the_secrets(tmp_path):
     for one in starting:
         one.stdin.write("x")
         one.stdin.flush()
-    told = {one.communicate(timeout=60)[0] for one in starting}
+    told = {one.communicate(timeout=PATIENCE)[0] for one in starting}
     assert len(told) == 1
     assert "[" in told.pop()
     assert [path.name for path in (tmp_path / "instance").iterdir()] == ["secrets.json"]
     assert stat.S_IMODE((tmp_path / "instance" / "secrets.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"SMS_PROVIDER": "http"}, ["SMS_PROVIDER is http, and SMS_URL is not set"]),
+        (
+            {"SMS_PROVIDER": "twilio"},
+            ["SMS_PROVIDER is twilio, and SMS_USERNAME is not set", "SMS_PROVIDER is twilio, and SMS_PASSWORD is not set"],
+        ),
+        ({"SMS_URL": "gateway.example/send"}, ["SMS_URL: 'gateway.example/send' is not an http(s) address"]),
+        ({"SMS_COUNTRIES": "AT,Austria"}, ["SMS_COUNTRIES: 'Austria' is no country of ISO 3166-1"]),
+    ],
+)
+def test_text_messages_that_could_not_leave_stop_the_start(load, given, words):
+    assert [line for line in refused(load, **given) if "SMS" in line] == words
+
+
+def test_weak_text_messages_are_one_warning_each(production):
+    assert sum("SMS_PROVIDER is console" in line for line in config.warnings(production(SMS_PROVIDER="console"))) == 1
+    plain = production(SMS_PROVIDER="http", SMS_URL="http://gateway.example", SMS_COUNTRIES="AT")
+    assert [line for line in config.warnings(plain) if "SMS" in line] == [
+        "SMS_URL is plain http: codes and the gateway's password travel unencrypted"
+    ]
+    assert sum("SMS_COUNTRIES" in line for line in config.warnings(production(SMS_PROVIDER="console"))) == 1
 
 
 def test_what_is_weak_in_production_is_one_warning_each(production):
@@ -263,3 +306,11 @@ def test_what_is_weak_in_production_is_one_warning_each(production):
 def test_settings_can_not_be_changed_once_they_are_in_force(load):
     with pytest.raises(ValueError, match="frozen"):
         load().BCRYPT_ROUNDS = 4
+
+
+def test_an_alert_rule_that_is_unknown_or_about_no_account_can_end_no_session(load):
+    loaded = load(ALERTS_END_SESSIONS=" new_country,many_addresses ")
+    assert config.keys(loaded.ALERTS_END_SESSIONS) == ["new_country", "many_addresses"]
+    for name in ("many_accounts", "new-country"):
+        (line,) = refused(load, ALERTS_END_SESSIONS=f"new_country,{name}")
+        assert line == f"ALERTS_END_SESSIONS: {name!r} is none of many_addresses, new_country, password_changes"

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from domain import database, schema
 from domain.errors import Conflict
 from model import Base
 from tests import databases
+from tests.serving import PATIENCE
 
 ROOT = Path(schema.__file__).resolve().parent.parent
 
@@ -56,7 +58,8 @@ def structure():
     eyes = inspect(database.engine)
     return {
         table: {
-            "columns": [{**column, "type": repr(column["type"])} for column in eyes.get_columns(table)],
+            # In the order of their names: a column that a later revision adds stands last in the table.
+            "columns": sorted(({**one, "type": repr(one["type"])} for one in eyes.get_columns(table)), key=itemgetter("name")),
             "indexes": sorted(map(repr, eyes.get_indexes(table))),
             "unique": sorted(map(repr, eyes.get_unique_constraints(table))),
             "references": sorted(map(repr, eyes.get_foreign_keys(table))),
@@ -136,7 +139,7 @@ def test_several_processes_that_upgrade_at_once_do_it_once():
     )
     command = [sys.executable, "-c", code, str(config.settings.INSTANCE_DIR), config.settings.SQLALCHEMY_DATABASE_URI]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    answers = sorted(int(one.communicate(timeout=60)[0]) for one in running)
+    answers = sorted(int(one.communicate(timeout=PATIENCE)[0]) for one in running)
     assert answers == [0, 0, len(schema._revisions())]
     assert differences() == []
 

@@ -3,9 +3,13 @@
 import json
 import re
 
+import pytest
+
 from postman import collection
 from resources import openapi
 from resources.routes import ROUTES
+
+pytestmark = pytest.mark.once
 
 COLLECTION, ENVIRONMENT = (json.loads(text) for text in collection.files().values())
 

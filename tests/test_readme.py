@@ -10,16 +10,18 @@ import pytest
 from resources.routes import ROUTES
 from tests.serving import ROOT, Server
 
+pytestmark = pytest.mark.once
+
 README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's commands need curl")
-def test_the_first_five_minutes_work(database_uri, tmp_path):
+def test_the_first_five_minutes_work(tmp_path):
     settings = {"APP_ENV": "development", "INSTANCE_DIR": tmp_path / "instance", "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'db'}"}
     (tmp_path / ".venv").symlink_to(sys.prefix)
     with Server(settings, jobs=True) as server:
         script = re.search(r"```sh\n(.*?)```", README, re.DOTALL)[1].replace("http://127.0.0.1:5000", server.base)
-        done = subprocess.run(["bash", "-eu", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(["bash", "-eu", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     told = re.findall(r'"(?:status)":"(\w+)"', done.stdout)
     assert told == ["confirmation_sent", "confirmed", "active", "enabled", "signed_in", "active"], done.stdout

@@ -2,62 +2,61 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import cli
+from tests.serving import PATIENCE, eventually, free_port
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(cli.__file__).resolve().parent
 
 
 @pytest.fixture
 def probe(tmp_path):
-    """An application that says what `is_serving` told it, and a way to start it."""
-    body = "app = Flask('probe')\n    cli.register(app)\n    print('serving', cli.is_serving(), flush=True)\n    return app\n"
-    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom flask import Flask\nimport cli\n\ndef create_app():\n    {body}"
-    (tmp_path / "probe.py").write_text(code)
+    """An application that writes what `is_serving` told it into a file of its process, and a way to start it."""
+    imports = f"import os, sys, pathlib\nsys.path.insert(0, {str(ROOT)!r})\nfrom flask import Flask\nimport cli\n"
+    verdict = "pathlib.Path(f'verdict-{os.getpid()}').write_text(str(cli.is_serving()))"
+    body = f"app = Flask('probe')\n    cli.register(app)\n    {verdict}\n    return app\n"
+    (tmp_path / "probe.py").write_text(f"{imports}\ndef create_app():\n    {body}")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     def start(*words):
-        options = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen([sys.executable, "-m", *words], start_new_session=True, **options)
+        options = {"cwd": tmp_path, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([sys.executable, "-m", *words], start_new_session=True, **options)
+        process.folder = tmp_path
+        return process
 
     return start
 
 
-def said(process, lines):
-    """The verdicts that a server prints, until there are so many; then it is stopped."""
-    verdicts = []
-    watchdog = threading.Timer(20, os.killpg, (process.pid, signal.SIGKILL))
-    watchdog.start()
-    for line in process.stdout:
-        if line.startswith("serving"):
-            verdicts.append(line.split()[1])
-        if len(verdicts) == lines:
-            break
-    time.sleep(0.2)
-    watchdog.cancel()
+def verdicts(folder):
+    return sorted(text for text in (path.read_text() for path in folder.glob("verdict-*")) if text)
+
+
+def said(process, processes):
+    """The verdicts of a server's processes, once there are so many; then it is stopped."""
+    with suppress(AssertionError):
+        eventually(lambda: len(verdicts(process.folder)) == processes)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    return verdicts
+    process.wait()
+    return verdicts(process.folder)
 
 
 def port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return str(one.getsockname()[1])
+    return str(free_port())
 
 
 @pytest.mark.parametrize("words", ["jobs --help", "migrate --help", "routes"])
 def test_a_command_does_not_serve(probe, words):
-    output = probe("flask", "--app", "probe", *words.split()).communicate(timeout=20)[0]
-    assert "serving False" in output
-    assert "serving True" not in output
+    process = probe("flask", "--app", "probe", *words.split())
+    process.wait(PATIENCE)
+    assert verdicts(process.folder) == ["False"]
 
 
 def test_flask_run_serves(probe):

@@ -5,11 +5,15 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
+import jwt
 import pyotp
 import requests
+from sqlalchemy import update
 
 from domain import clock
-from tests.mailbox import Mailbox
+from domain.database import transaction
+from model import Factor
+from tests.mailbox import Mailbox, Telephones
 
 PASSWORD = "correct horse battery staple"
 
@@ -32,8 +36,16 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str | None:
-        """The problem's code, None if it is no problem."""
-        return self.json.get("code") if "problem+json" in self.headers.get("Content-Type", "") else None
+        """The problem's code, or the error as RFC 6749 has it; None if it is neither."""
+        if "problem+json" in self.headers.get("Content-Type", ""):
+            return self.json.get("code")
+        found = self.json if self.status >= 400 and "application/json" in self.headers.get("Content-Type", "") else {}
+        return found.get("error")
+
+
+def phone() -> str:
+    """An Austrian mobile number that no other test uses."""
+    return f"+43664{secrets.randbelow(10**7):07d}"
 
 
 class Visitor:
@@ -42,6 +54,7 @@ class Visitor:
     def __init__(self, send, mailbox: Mailbox) -> None:
         self._send = send
         self.mailbox = mailbox
+        self.telephones = Telephones()
 
     def request(self, method: str, path: str, json: Any = None, token: str | None = None, **more: Any) -> Answer:
         headers = dict(more.pop("headers", {}))
@@ -88,17 +101,27 @@ class Visitor:
         return answer.json
 
     def turn_on_totp(self, token: str) -> tuple[pyotp.TOTP, list[str]]:
-        """Turn TOTP on for who has this token: the app's side of it, and the recovery codes. Spends the previous step."""
+        """Turn TOTP on for who has this token: the app's side of it, and the recovery codes. The present step is not spent."""
         setup = self.post("/mfa", {}, token=token).json
         app = pyotp.TOTP(setup["secret"])
-        answer = self.post("/mfa", {"code": code_of(app, -1)}, token=token)
+        answer = self.post("/mfa", {"code": code_of(app)}, token=token)
         assert answer.status == 200, answer.body
+        with transaction() as db:  # As if it had been a while ago: nobody has to wait for the next step.
+            whose = Factor.user_id == jwt.decode(token, options={"verify_signature": False})["sub"]
+            db.execute(update(Factor).where(whose, Factor.type == "totp").values(last_step=Factor.last_step - 1))
         return app, answer.json["recovery_codes"]
+
+    def turn_on_sms(self, token: str, phone: str) -> list[str]:
+        """Turn texted codes on for who has this token: the recovery codes."""
+        assert self.post("/mfa", {"method": "sms", "phone": phone}, token=token).json == {"status": "code_sent"}
+        answer = self.post("/mfa", {"method": "sms", "code": self.telephones.code(phone)}, token=token)
+        assert answer.status == 200, answer.body
+        return answer.json["recovery_codes"]
 
 
 def code_of(app: pyotp.TOTP, step: int = 0) -> str:
-    """The code of the present step, or of one next to it. Near the end of a step it waits for the next: tests count in steps."""
-    if clock.epoch() % 30 >= 25:
+    """The code of the present step, or of one next to it. One of before is soon over: near the end of a step it waits for the next."""
+    if step < 0 and clock.epoch() % 30 >= 20:
         time.sleep(30 - clock.epoch() % 30)
     return app.generate_otp(clock.epoch() // 30 + step)
 
@@ -123,7 +146,7 @@ def over_http(base: str) -> Any:
     """How to send a request to a real server, on a connection of its own."""
 
     def send(method: str, path: str, *, headers: dict[str, str], **more: Any) -> Answer:
-        more.setdefault("timeout", 30)
+        more.setdefault("timeout", 60)
         with requests.Session() as session:
             response = session.request(method, base + path, headers=headers, allow_redirects=False, **more)
             set_cookies = {one.name: one.value or "" for one in response.cookies}

@@ -2,10 +2,11 @@
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import redis
+
+from tests.serving import PATIENCE, eventually
 
 
 class Store:
@@ -20,19 +21,19 @@ class Store:
         """Start it with its last snapshot, if there is one, and wait until it answers."""
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
-        for _ in range(100):
-            try:
-                with self.client() as client:
-                    client.ping()
-            except redis.RedisError:
-                time.sleep(0.05)
-            else:
-                return
-        raise AssertionError("redis-server does not answer")
+        eventually(self.answers, while_=lambda: self.process.poll() is None)
+
+    def answers(self) -> bool:
+        """Whether it is up."""
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
 
     def client(self) -> redis.Redis:
         """A connection of the test's own."""
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE)
 
     def snapshot(self) -> None:
         """Write everything to the disk, as a Redis with `save` does from time to time."""
@@ -47,7 +48,7 @@ class Store:
     def kill(self) -> None:
         """End it at once; what is not in a snapshot is lost."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
     def freeze(self) -> None:
         """It takes connections and answers nothing."""

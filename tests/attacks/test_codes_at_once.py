@@ -14,9 +14,15 @@ from domain.database import reading, transaction
 from model import Code, RecoveryCode
 from tests.attacks.acts import count, factors_of, live_sessions_of, statuses, ticket, user_of
 from tests.serving import at_once
-from tests.visitor import code_of
+from tests.visitor import code_of, phone
 
-SETTINGS = {"FAILED_ATTEMPTS_LIMIT": 1000, "MAX_SESSIONS_PER_USER": 100, "MAIL_LIMIT": "1000 per hour"}
+SETTINGS = {
+    "FAILED_ATTEMPTS_LIMIT": 1000,
+    "MAX_SESSIONS_PER_USER": 100,
+    "MAIL_LIMIT": "1000 per hour",
+    "SMS_PROVIDER": "console",
+    "SMS_COUNTRIES": "AT",
+}
 TIMES = 24
 
 
@@ -117,6 +123,17 @@ def test_a_mailed_code_for_one_ticket_gives_one_session(server, email):
     assert live_sessions_of(email) == 2
 
 
+def test_a_texted_code_for_one_ticket_gives_one_session(server, email):
+    number = phone()
+    server.turn_on_sms(server.member(email)["access_token"], number)
+    mine = {"mfa_token": ticket(server, email), "method": "sms"}
+    assert server.post("/send-otp", mine).status == 202
+    code = server.telephones.code(number)
+    answers = at_once(TIMES, lambda _: server.post("/verify-otp", {**mine, "code": code}))
+    assert statuses(answers) == {200: 1, 401: TIMES - 1}
+    assert live_sessions_of(email) == 2
+
+
 def test_a_mailed_code_to_sign_in_with_gives_one_session(server, email):
     server.join(email)
     token = server.post("/send-otp", {"email": email}).json["otp_token"]
@@ -172,3 +189,15 @@ def _turn_on_mail(server, email, token):
     server.post("/mfa", {"method": "email"}, token=token)
     answer = server.post("/mfa", {"method": "email", "code": server.mailbox.last(email).code}, token=token)
     assert answer.status == 200, answer.body
+
+
+def test_a_reset_amid_requests_for_another_holds_up_nobody(server, email):
+    """They meet at the count of mails and at the links of the address: in one order, or the database ends one of them."""
+    for number in range(8):
+        address = f"{number}.{email}"
+        server.sign_up(address)
+        server.post("/forgot-password", {"email": address})
+        path = server.mailbox.last(address).path
+        server.sign_up(address)  # Its mail is still to leave, and the reset takes it back.
+        requests = [(path, {"password": "quite another password"}), *[("/forgot-password", {"email": address})] * 19]
+        assert 503 not in statuses(at_once(20, lambda one, sent=requests: server.post(*sent[one])))

@@ -176,6 +176,26 @@ def test_sign_ups_and_confirmations_at_once_leave_one_account(server, email):
     assert server.login(email, OTHER).status == 401
 
 
+def test_acts_of_every_kind_on_one_address_at_once_do_not_stand_in_each_others_way(server, email):
+    server.sign_up(email)
+    letter = server.mailbox.last(email)
+    server.post("/forgot-password", {"email": email})
+    reset = server.mailbox.last(email).path
+    acts = [
+        lambda: server.sign_up(email, OTHER),
+        lambda: server.post("/forgot-password", {"email": email}),
+        lambda: server.post("/resend-confirmation", {"email": email}),
+        lambda: server.post("/send-otp", {"email": email}),
+        lambda: server.post("/confirm", {"email": email, "code": letter.code}),
+        lambda: server.post(letter.path),
+        lambda: server.login(email, OTHER),
+        lambda: server.post(reset, {"password": PASSWORD}),
+    ]
+    answers = at_once(40, lambda number: acts[number % 8]())
+    assert not [one for one in answers if one.status >= 500], statuses(answers)
+    assert count(User, User.email == email) <= 1
+
+
 def test_a_name_that_many_want_is_given_once(server, email):
     addresses = [f"{number}.{email}" for number in range(20)]
     for one in addresses:

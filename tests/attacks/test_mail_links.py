@@ -11,10 +11,11 @@ from domain import accounts, clock, passwords
 from domain.database import transaction
 from model import Link, Mail, Session, User
 from tests.attacks.acts import OTHER, account, count, live_sessions_of, mails_of, raw, statuses, ticket, user_of
+from tests.conftest import ROOMY
 from tests.serving import at_once
 from tests.visitor import PASSWORD, code_of
 
-SETTINGS = {"FAILED_ATTEMPTS_LIMIT": 1000}
+SHARED = ROOMY
 NOT_A_TOKEN = [True, 0, 1, -1, 1.5, None, [], ["a token"], {}, {"token": "a token"}, "", "x" * 513, "a\x00token", "a\ud800token"]
 ANYWHERE_ELSE = "evil.example"
 
@@ -171,8 +172,11 @@ def test_a_token_of_one_purpose_is_refused_for_every_other(server, email):
     tokens = server.member(email)
     app, codes = server.turn_on_totp(tokens["access_token"])
     server.sign_up(f"new.{email}")
+    moved = server.member(f"first.{email}")
+    links = {name: path.split("/")[-1] for name, path in _address_links(server, moved, email).items()}
     everything = {
         "confirm": server.mailbox.last(f"new.{email}").path.split("/")[-1],
+        **links,
         "reset": _reset_link(server, email).split("/")[-1],
         "otp": server.post("/send-otp", {"email": email}).json["otp_token"],
         "mfa": ticket(server, email),
@@ -184,6 +188,9 @@ def test_a_token_of_one_purpose_is_refused_for_every_other(server, email):
     }
     refusals = {
         "confirm": lambda token: server.post(f"/confirm/{token}"),
+        "address": lambda token: server.post(f"/profile/email/confirm/{token}"),
+        "undo": lambda token: server.post(f"/profile/email/undo/{token}"),
+        "notice": lambda token: server.post(f"/not-me/{token}"),
         "reset": lambda token: server.post(f"/reset-password/{token}", {"password": OTHER}),
         "reset in the body": lambda token: server.post("/api/password/reset", {"token": token[:512], "password": OTHER}),
         "otp": lambda token: server.post("/verify-otp", {"otp_token": token[:512], "code": codes[0]}),
@@ -197,7 +204,11 @@ def test_a_token_of_one_purpose_is_refused_for_every_other(server, email):
             if name not in purpose.split(" in ")[0]:
                 assert use(token).status in (400, 401), (name, purpose)
     assert count(User, User.email == f"new.{email}") == 0
+    assert server.get("/profile", token=moved["access_token"]).json["email"] == f"second.{email}"
     assert server.post(f"/confirm/{everything['confirm']}").status == 200
+    assert server.post(f"/profile/email/confirm/{everything['address']}").status == 200
+    assert server.post(f"/not-me/{everything['notice']}").status == 200
+    assert server.post(f"/profile/email/undo/{everything['undo']}").status == 200
     assert server.post("/verify-otp", {"mfa_token": everything["mfa"], "method": "totp", "code": code_of(app)}).status == 200
     assert server.post(f"/reset-password/{everything['reset']}", {"password": OTHER}).status == 200
 
@@ -206,6 +217,7 @@ def test_no_token_of_a_mail_is_a_bearer(server, email):
     account(email)
     server.sign_up(f"new.{email}")
     links = [server.mailbox.last(f"new.{email}").path, _reset_link(server, email)]
+    links += _address_links(server, server.member(f"first.{email}"), email).values()
     tokens = [one.split("/")[-1] for one in links] + [server.post("/send-otp", {"email": email}).json["otp_token"]]
     for token in tokens:
         for method, path in (("GET", "/mfa"), ("GET", "/profile"), ("POST", "/refresh"), ("POST", "/logout"), ("POST", "/change-password")):
@@ -227,7 +239,8 @@ def test_what_is_no_token_is_malformed(server, value):
 
 @pytest.mark.parametrize("token", ["x", "%ed%a0%80", "'%20or%201=1--", "%25", "a%0d%0ab", "{{7*7}}"])
 def test_a_link_that_is_none_is_refused(server, token):
-    for path, body in ((f"/confirm/{token}", None), (f"/reset-password/{token}", {"password": PASSWORD})):
+    acts = ("confirm", "profile/email/confirm", "profile/email/undo", "not-me")
+    for path, body in (*((f"/{act}/{token}", None) for act in acts), (f"/reset-password/{token}", {"password": PASSWORD})):
         assert server.post(path, body).status in (400, 404, 414)
         assert server.get(path).status in (200, 404, 414)
 
@@ -285,9 +298,11 @@ def test_line_breaks_in_a_name_or_an_agent_start_no_header(server, email):
 
 def test_what_a_stranger_sends_does_not_stand_on_a_page(server):
     words = "<script>alert(1)</script>{{7*7}}"
-    for path in (f"/confirm/{words}", f"/reset-password/{words}", f"/confirm/x?next={words}"):
-        for method in ("GET", "POST"):
+    acts = ("confirm", "reset-password", "profile/email/confirm", "profile/email/undo", "not-me")
+    for path in (*(f"/{act}/{words}" for act in acts), f"/confirm/x?next={words}"):
+        for method, language in (("GET", "en"), ("POST", "en"), ("GET", "de"), ("POST", "de"), ("GET", words)):
             form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded", "X-Request-ID": words}
+            form["Accept-Language"] = language
             answer = server.request(method, path, headers=form, data={"password": words, words: words} if method == "POST" else None)
             assert "<script" not in answer.text
             assert "alert(1)" not in answer.text
@@ -328,6 +343,19 @@ def test_a_reset_signs_nobody_in(server, email):
 def _reset_link(server, email):
     assert server.post("/forgot-password", {"email": email}).status == 202
     return server.mailbox.last(email).path
+
+
+def _address_links(server, tokens, email):
+    """The links of a change from `first.` to `second.`, of its undo, of a notice, and of another change that waits."""
+
+    def ask(new):
+        assert server.post("/profile/email", {"email": f"{new}.{email}"}, token=tokens["access_token"]).status == 202
+        return server.mailbox.last(f"{new}.{email}").path
+
+    assert server.post(ask("second")).status == 200
+    undo = server.mailbox.last(f"first.{email}").path
+    server.turn_on_totp(tokens["access_token"])
+    return {"undo": undo, "notice": server.mailbox.last(f"second.{email}").path, "address": ask("third")}
 
 
 def _leads_home(server, letter):

@@ -15,8 +15,9 @@ from domain import limits, pictures
 from model import User
 from tests.attacks.acts import statuses, user_of
 from tests.pictures import BLUE, RED, bomb, film, form, near, opened, photo, plain, slow_jpeg, slow_png, stored
-from tests.serving import at_once
+from tests.serving import PATIENCE, at_once
 
+SETTINGS: dict[str, str] = {}  # It is killed in the end.
 SCRIPT = b"<script>alert('here')</script>"
 
 
@@ -92,9 +93,9 @@ def test_where_and_by_whom_a_photo_was_taken_is_gone(server, token):
 def test_a_small_file_with_very_many_pixels_is_refused_at_once(server, email, token, size):
     data = bomb(*size)
     assert len(data) < 60_000
-    began = time.monotonic()
+    before = server.cpu_seconds()
     assert upload(server, token, data).code == "invalid_picture"
-    assert time.monotonic() - began < 3
+    assert server.cpu_seconds() - before < 3
     assert files_of(email) == []
 
 
@@ -133,7 +134,7 @@ def outside():
 def test_no_other_file_is_served(server, token, up):
     upload(server, token, plain())
     assert (config.settings.UPLOADS_DIR / "profile_pictures" / "../../instance/server.out").exists()
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     for name in ("instance/server.out", "instance/secrets.json", "instance/server.out%00.webp"):
         connection.request("GET", f"/uploads/profile_pictures/{up}{name}")
         answer = connection.getresponse()
@@ -145,10 +146,10 @@ def test_no_other_file_is_served(server, token, up):
 def test_a_hundred_thousand_parts_are_refused(server, email, token, kind):
     head = 'Content-Disposition: form-data; name="f{}"' + ('; filename="x"' if kind == "file" else "")
     data = "".join(f"--b\r\n{head.format(number)}\r\n\r\nx\r\n" for number in range(100_000)) + "--b--\r\n"
-    began = time.monotonic()
+    before = server.cpu_seconds()
     answer = server.put("/profile", data=data, headers={"Content-Type": "multipart/form-data; boundary=b"}, token=token)
     assert (answer.status, answer.code) == (413, "too_large")
-    assert time.monotonic() - began < 5
+    assert server.cpu_seconds() - before < 5
     assert server.get("/profile", token=token).json["picture_url"] is None
 
 

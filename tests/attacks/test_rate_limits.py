@@ -1,13 +1,12 @@
 """Threat 12: limits by address, in one process; `test_rate_limits_of_all_workers` has the same for several."""
 
-import time
-
 import pytest
 
 from app import create_app
 from domain import activity, cache, database, limits
 from resources.routes import ROUTES
 from tests.attacks.acts import OTHER, account
+from tests.attacks.strangers import FLOWS, everybody, told
 from tests.conftest import empty
 from tests.mailbox import Mailbox
 from tests.serving import free_port
@@ -23,6 +22,11 @@ CALLS = {
     limits.VERIFY_OTP: [
         ("/verify-otp", {"otp_token": "x", "code": "1"}),
         ("/verify-otp", {"mfa_token": "x", "method": "totp", "code": "1"}),
+    ],
+    limits.ENROL: [
+        ("/mfa", {"mfa_token": "x"}),
+        ("/mfa", {"mfa_token": "x", "code": "1"}),
+        ("/mfa", {"mfa_token": "x", "method": "email"}),
     ],
     limits.RESEND: [("/resend-confirmation", WHO)],
     limits.FORGOT: [("/forgot-password", WHO), ("/api/password/forgot", WHO)],
@@ -159,16 +163,22 @@ def test_who_is_signed_in_is_not_counted_with_the_strangers_at_the_same_address(
     assert house.get("/mfa", token=tokens["refresh_token"]).code == "rate_limited"
 
 
-@pytest.mark.settings(RATE_LIMIT_REQUESTS=8)
+@pytest.mark.settings(RATE_LIMIT_REQUESTS=8, RATE_LIMIT_WINDOW=10**9)  # A window that nobody sees the end of.
 def test_a_user_has_one_budget_for_all_sessions(house, email):
     account(email)
     tokens = [house.login(email).json["access_token"] for _ in range(2)]
-    while time.time() % 60 > 55:
-        time.sleep(0.2)  # The window is a minute of the clock; all of this is to lie in one.
     answers = [house.get("/mfa", token=tokens[number % 2]) for number in range(10)]
     assert [one.code for one in answers] == [None] * 8 + ["rate_limited"] * 2
     account(f"other.{email}")
     assert house.get("/mfa", token=house.login(f"other.{email}").json["access_token"]).status == 200
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_the_limits_do_not_tell_what_an_address_has(house, email, flow):
+    whos = everybody(_asking_from(house, *(f"198.51.{number // 250}.{number % 250}" for number in range(500))), email)
+    asking = {who: _asking_from(house, *[f"203.0.113.{number}"] * 100) for number, who in enumerate(whos.values())}
+    for _ in range(SENSITIVE + 2):
+        told(whos, lambda who: FLOWS[flow].act(asking[who], who))
 
 
 @pytest.fixture
@@ -210,3 +220,9 @@ def test_switched_off_the_limits_by_address_are_off_and_the_failure_budgets_are_
 
 def _from(house, address):
     return house.post("/verify-otp", {"otp_token": "x", "code": "1"}, environ_overrides={"REMOTE_ADDR": address})
+
+
+def _asking_from(house, *addresses):
+    """A visitor whose every request comes from the next of these addresses."""
+    place = iter(addresses)
+    return Visitor(lambda *what, **more: house._send(*what, environ_overrides={"REMOTE_ADDR": next(place)}, **more), house.mailbox)

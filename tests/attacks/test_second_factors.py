@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 
+import pyotp
 import pytest
 from sqlalchemy import select, update
 
 from domain import accounts, clock, secrets
 from domain.database import reading, transaction
 from model import Budget, Factor, RecoveryCode, Session
-from resources.access import anyone, scraping, whoever_signed_in
+from resources.access import anyone, asking_client, scraping, whoever_signed_in
 from resources.routes import ROUTES
 from tests.attacks.acts import OTHER, aged, claims, count, factors_of, live_sessions_of, ticket, user_of, wide
 from tests.visitor import PASSWORD, code_of
@@ -36,8 +37,11 @@ def test_a_code_that_signed_in_is_used_up_everywhere(server, email, owner):
     assert factors_of(email) == 1
 
 
-def test_a_code_that_turned_the_factor_on_is_used_up(server, email, owner):
-    assert _verify(server, ticket(server, email), code_of(owner["app"], -1)).code == "mfa_invalid_code"
+def test_a_code_that_turned_the_factor_on_is_used_up(server, email):
+    token = server.member(email)["access_token"]
+    code = code_of(pyotp.TOTP(server.post("/mfa", {}, token=token).json["secret"]))
+    assert server.post("/mfa", {"code": code}, token=token).status == 200
+    assert _verify(server, ticket(server, email), code).code == "mfa_invalid_code"
 
 
 def test_after_a_code_an_older_one_is_dead(server, email, owner):
@@ -114,6 +118,22 @@ def test_a_mailbox_alone_buys_no_new_guesses(server, email, owner):
     assert _verify(server, tickets[-1], "000000").code == "too_many_attempts"
 
 
+def test_a_new_sign_in_by_a_trusted_device_buys_no_new_guesses(server, email, owner):
+    """Who has stolen the password and such a device may open as many sessions as they like."""
+    known = {"X-Device-Token": owner["device_token"]}
+    proof = {"mfa_token": ticket(server, email), "method": "totp", "code": code_of(owner["app"]), "trust_device": True}
+    assert server.post("/verify-otp", proof, headers=known).status == 200
+    for guesses in (3, 2):
+        token = server.login(email, headers=known).json["access_token"]
+        for _ in range(guesses):
+            assert server.post("/reauthenticate", {"method": "totp", "code": "000000"}, token=token).code == "mfa_invalid_code"
+    newer = server.login(email, headers=known).json["access_token"]
+    right = {"method": "recovery_code", "code": owner["recovery_codes"][0]}
+    assert server.post("/reauthenticate", right, token=newer).code == "too_many_attempts"
+    _forgive(email)
+    assert server.post("/reauthenticate", right, token=newer).status == 200
+
+
 def test_a_new_mailed_code_brings_no_new_guesses(server, email):
     token = server.member(email)["access_token"]
     _turn_on_mail(server, email, token)
@@ -162,6 +182,20 @@ def test_a_reset_does_not_skip_the_factor(server, email, owner):
     assert answer.json == {"status": "password_reset"}
     assert answer.cookies == {}
     assert server.login(email, OTHER).json["status"] == "mfa_required"
+
+
+def test_a_confirmation_does_not_skip_the_factor(server, email):
+    server.sign_up(email)
+    first = server.mailbox.last(email).path
+    server.sign_up(email, OTHER)
+    second = server.mailbox.last(email).path
+    assert server.post(first).status == 200
+    server.turn_on_totp(server.login(email).json["access_token"])
+    for path in (first, second):
+        answer = server.post(path)
+        assert (set(answer.json) & {"access_token", "session_id"}, answer.cookies) == (set(), {})
+    assert server.login(email, OTHER).code == "invalid_credentials"
+    assert server.login(email).json["status"] == "mfa_required"
 
 
 def test_a_mailed_code_does_not_skip_the_factor(server, email, owner):
@@ -213,7 +247,8 @@ def test_the_ticket_of_a_sign_in_opens_no_route_of_the_table(server, email, owne
             continue
         for url in row.urls:
             answer = server.request(row.method, _filled(url), token=mine)
-            assert (answer.status, answer.code) == (401, "token_invalid"), (row.method, url)
+            refusal = "invalid_client" if row.access is asking_client else "token_invalid"
+            assert (answer.status, answer.code) == (401, refusal), (row.method, url)
     assert server.get("/auth/status", token=mine).json == {"authenticated": False}
 
 

@@ -14,16 +14,18 @@ from domain import accounts
 from resources import base
 from resources.routes import ROUTES
 from resources.shapes import FORM, JSON, MULTIPART
-from tests import databases
+from tests import databases, services
 from tests.attacks.acts import raw
 from tests.conftest import FAST
-from tests.serving import Server
+from tests.serving import PATIENCE, Server
 from tests.visitor import PASSWORD
 
 SETTINGS = {"MAX_SESSIONS_PER_USER": 1000}
 MEMBER = "member@example.com"
 OPERATIONS = {f"{route.method} {route.urls[0]}": base.operation_of(route) for route in ROUTES}
-WITH_BODIES = {name: one for name, one in OPERATIONS.items() if one.route.method != "GET"}
+# Where an id is looked for first, an unknown one is all that is told.
+BY_ID = {name: one for name, one in OPERATIONS.items() if one.route.resource.find is not base.Resource.find and one.route.method != "GET"}
+WITH_BODIES = {name: one for name, one in OPERATIONS.items() if one.route.method != "GET" and name not in BY_ID}
 WITH_PARTS = {name: one for name, one in OPERATIONS.items() if "<" in one.route.urls[0]}
 
 # What stands in the place of a field, as JSON.
@@ -150,16 +152,19 @@ def bodies_of(operation, number):
 
 
 class Client:
-    """Asks over one connection, as long as the server keeps it, with the token of a session of its own."""
+    """Asks over one connection, as long as the server keeps it, with the token of a session of its own; as a service where only
+    services may ask.
+    """
 
-    def __init__(self, server, tokens):
-        self.wire = HTTPConnection("127.0.0.1", server.port, timeout=30)
-        self.tokens = tokens
+    def __init__(self, server, tokens, app_token=""):
+        self.wire = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        self.tokens = {"refreshing": tokens["refresh_token"], "asking_client": app_token or tokens["access_token"]}
+        self.access_token = tokens["access_token"]
 
     def ask(self, operation, body=None, kind=JSON, path=None, **headers):
         """The verdict: status and code."""
         data = body.encode() if isinstance(body, str) else body
-        token = self.tokens["refresh_token" if operation.route.access.name == "refreshing" else "access_token"]
+        token = self.tokens.get(operation.route.access.name, self.access_token)
         headers = {"Authorization": f"Bearer {token}", **({} if data is None else {"Content-Type": kind}), **headers}
         request = (operation.route.method, path or path_of(operation), data, headers)
         try:
@@ -172,14 +177,15 @@ class Client:
         self.wire.request(*request)
         answer = self.wire.getresponse()
         text = answer.read()
-        is_problem = "problem+json" in answer.getheader("Content-Type", "")
-        return answer.status, json.loads(text)["code"] if is_problem else None
+        told = json.loads(text) if answer.status >= 400 and "json" in answer.getheader("Content-Type", "") else {}
+        return answer.status, told.get("code") or told.get("error")
 
 
 def ask_all(server):
     """The verdicts on every body of every operation. Each has a session and an address of its own, so that none is in another's way."""
-    accounts.create(MEMBER, PASSWORD)
-    clients = [Client(server, server.login(MEMBER).json) for _ in WITH_BODIES]
+    accounts.create(MEMBER, PASSWORD, admin=True)
+    asking = services.service(server).token
+    clients = [Client(server, server.login(MEMBER).json, asking) for _ in WITH_BODIES]
 
     def of(number, client, operation):
         with closing(client.wire):
@@ -191,9 +197,9 @@ def ask_all(server):
 
 @pytest.fixture
 def client(server, email):
-    """A member who asks odd things."""
-    accounts.create(email, PASSWORD)
-    made = Client(server, server.login(email).json)
+    """An administrator who asks odd things, or their service does."""
+    accounts.create(email, PASSWORD, admin=True)
+    made = Client(server, server.login(email).json, services.service(server).token)
     with closing(made.wire):
         yield made
 
@@ -232,8 +238,25 @@ def test_every_database_gives_the_same_verdict(on_sqlite, verdicts, name):
 
 @pytest.mark.parametrize("name", WITH_BODIES)
 def test_what_is_no_json_object_is_never_taken(verdicts, name):
-    refusals = {"malformed_json", "validation_failed", "too_large", "unsupported_media_type"}
+    refusals = {"malformed_json", "validation_failed", "too_large", "unsupported_media_type", "invalid_request"}
     assert {verdicts[name][body][1] for body in NO_OBJECTS} <= refusals
+
+
+def test_an_unknown_id_is_told_before_any_body(client):
+    for operation in BY_ID.values():
+        bodies = [body for _, body in bodies_of(operation, 0) if "current_password" not in str(body)]
+        assert {client.ask(operation, body) for body in bodies} == {(404, "not_found")}, operation.route
+
+
+def test_no_body_for_a_factor_is_an_error_of_ours(server, email):
+    tokens = server.member(email)
+    server.turn_on_totp(tokens["access_token"])
+    (factor,) = server.get("/mfa", token=tokens["access_token"]).json["methods"]
+    rename = BY_ID["PATCH /mfa/<id>"]
+    with closing((asking := Client(server, tokens)).wire):
+        verdicts = {name: asking.ask(rename, body, path=f"/mfa/{factor['id']}") for name, body in bodies_of(rename, 0)}
+    assert {status for status, _ in verdicts.values()} <= {200, 400, 413, 415}
+    assert {verdicts[body][0] for body in NO_OBJECTS} <= {400, 413, 415}
 
 
 def test_text_that_not_every_database_stores_is_refused_everywhere(verdicts):
@@ -244,7 +267,7 @@ def test_text_that_not_every_database_stores_is_refused_everywhere(verdicts):
 
 def test_a_field_that_comes_twice_is_refused(verdicts):
     twice = {verdict for name in verdicts for body, verdict in verdicts[name].items() if body.endswith(": twice")}
-    assert twice == {(400, "malformed_json")}
+    assert twice == {(400, "malformed_json"), (400, "invalid_request")}
 
 
 @pytest.mark.parametrize("name", WITH_PARTS)

@@ -1,6 +1,5 @@
 """`flask check` tries each part, goes on after a failure, and says no secret."""
 
-import socket
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,9 @@ import pytest
 import config
 from domain import cache, checks, database, schema
 from tests import databases
+from tests.provider import away
+from tests.providers import NAMES, OWN, TENANT, everybody, settings_of
+from tests.serving import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +53,7 @@ def test_an_old_schema_fails():
 
 
 def test_a_mail_server_that_is_away_fails():
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+    port = free_port()
     settings(MAIL_SERVER="127.0.0.1", MAIL_PORT=port)
     assert failed() == ["mail"]
     assert found("mail")[1] == "connection refused"
@@ -98,6 +99,22 @@ def test_google_is_asked_for_its_discovery(page, finding):
 def test_a_google_that_is_away_fails():
     settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL="http://127.0.0.1:1/discovery")
     assert failed() == ["google"]
+
+
+def test_every_provider_is_a_line():
+    parts = [finding.part for finding in checks.each()]
+    assert parts[-len(NAMES) :] == NAMES
+    with everybody(OWN) as running:
+        config.settings = config.load(APP_ENV="testing", INSTANCE_DIR=config.settings.INSTANCE_DIR, **settings_of(running))
+        found = {finding.part: (finding.is_good, finding.words) for finding in checks.each()}
+        assert {name: found[name] for name in running} == {name: (True, described(one)) for name, one in running.items()}
+        with away(running["github"], "emails"), away(running["discord"], "token", 503), away(running["apple"], "openid-configuration"):
+            assert failed() == ["apple", "github", "discord"]
+    assert failed() == [*NAMES, OWN]
+
+
+def described(one):
+    return one.issuer.replace(TENANT, "{tenantid}")
 
 
 @contextmanager

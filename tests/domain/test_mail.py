@@ -20,8 +20,9 @@ RESET = {"link": f"https://auth.example/reset-password/{TOKEN}", "minutes": "60"
 
 
 @pytest.fixture
-def house(tmp_path):
-    """A database of its own; the settings are loaded anew by `settings(...)`."""
+def house(tmp_path, still_clock):
+    """A database of its own; the settings are loaded anew by `settings(...)`. No window of a cap ends meanwhile."""
+    still_clock()
 
     def settings(**given):
         return config.load(APP_ENV="testing", INSTANCE_DIR=tmp_path, **given)
@@ -185,7 +186,7 @@ def test_a_withdrawn_mail_counts_as_never_sent(house):
     for number in range(20):
         send_capped(about=str(number))
         with transaction() as db:
-            mail.withdraw(db, str(number - 1))
+            mail.give_back(db, TO, mail.withdraw(db, str(number - 1)))
     assert states() == ["queued"]
     send_capped(times=3)
     assert states() == ["queued"] * 3 + ["withheld"]

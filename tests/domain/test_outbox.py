@@ -2,6 +2,7 @@
 
 import asyncio
 import email
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ import config
 import model
 from domain import clock, database, mail, outbox
 from domain.database import reading, transaction
+from tests.serving import PATIENCE, free_port
 
 HERE = Path(__file__).resolve().parents[2]
 TOKEN = "tOkEn-9f8e7d6c5b4a-secret"
@@ -59,6 +62,47 @@ def server():
     server.stop()
 
 
+class Gateway(ThreadingHTTPServer):
+    """A gateway for text messages; it keeps to whom they went and answers with `status`."""
+
+    def __init__(self):
+        self.got, self.status = [], 201
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                gateway.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["to"])
+                self.send_response(gateway.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    thread = threading.Thread(target=gateway.serve_forever, args=(0.05,))
+    thread.start()
+    yield gateway
+    gateway.shutdown()
+    thread.join()
+    gateway.server_close()
+
+
+def by_sms(port):
+    return {"SMS_PROVIDER": "http", "SMS_URL": f"http://127.0.0.1:{port}/", "SMS_TIMEOUT": 2}
+
+
+def queue_texts(*numbers):
+    for number in numbers:
+        with transaction() as db:
+            mail.send(db, "code_sms", number, {"code": "042137", "minutes": "10", "purpose": "enrol_sms"}, channel=mail.SMS)
+
+
 @pytest.fixture
 def house(tmp_path, server):
     """A database of its own, and settings that lead to the server; loaded anew by `house(...)`."""
@@ -96,11 +140,6 @@ def waits():
     return [round((row.next_try_at - clock.now()).total_seconds()) for row in rows()]
 
 
-def nobodys_port():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 def test_letters_leave_in_their_order_and_what_they_said_is_wiped(house, server):
     queue("a@example.com", "b@example.com", "c@example.com")
     assert outbox.deliver() == 3
@@ -120,7 +159,8 @@ def test_more_letters_than_one_batch_leave_in_one_run(house, server, monkeypatch
     assert len(server.got) == 8
 
 
-def test_withheld_and_waiting_letters_do_not_leave(house, server):
+def test_withheld_and_waiting_letters_do_not_leave(house, server, still_clock):
+    still_clock()
     queue("a@example.com", withheld=True)
     queue("b@example.com", not_before_seconds=5)
     assert outbox.deliver() == 0
@@ -129,9 +169,10 @@ def test_withheld_and_waiting_letters_do_not_leave(house, server):
 
 
 @pytest.mark.parametrize("answer", ["550 no such user a@example.com", "451 later a@example.com", "hang up"])
-def test_one_bad_letter_does_not_block_the_others(house, server, answer):
+def test_one_bad_letter_does_not_block_the_others(house, server, still_clock, answer):
     server.answers["a@example.com"] = answer
     queue("a@example.com", "b@example.com", "c@example.com")
+    still_clock()
     assert outbox.deliver() == 2
     bad, *others = rows()
     assert [row.state for row in others] == ["sent", "sent"]
@@ -153,9 +194,11 @@ def test_a_letter_that_can_not_be_read_does_not_block_the_others(house, server):
     assert [row.last_error for row in rows()] == ["it can't be rendered (InvalidToken)", "it can't be rendered (TemplateNotFound)", None]
 
 
-def test_a_refused_letter_is_tried_ever_more_slowly_and_given_up_after_three_days(house, server):
+def test_a_refused_letter_is_tried_ever_more_slowly_and_given_up_after_three_days(house, server, still_clock):
     server.answers["a@example.com"] = "550 no"
     queue("a@example.com")
+    still_clock()
+    change(expires_at=None)  # As a notice, which is of use whenever it comes.
     seen = []
     for _ in range(14):
         outbox.deliver()
@@ -190,9 +233,10 @@ def test_by_hand_the_waiting_ones_are_tried_at_once_and_once_each(house, server,
     assert outbox.deliver(now=True) == 5
 
 
-def test_a_server_that_is_down_loses_nothing_and_is_asked_once_a_run(house, server):
+def test_a_server_that_is_down_loses_nothing_and_is_asked_once_a_run(house, server, still_clock):
     queue("a@example.com", "b@example.com", "c@example.com")
-    house(MAIL_PORT=nobodys_port())
+    still_clock()
+    house(MAIL_PORT=free_port())
     assert outbox.deliver() == 0
     assert [row.tries for row in rows()] == [1, 0, 0]
     assert [row.last_error for row in rows()] == ["connection refused", None, None]
@@ -209,7 +253,7 @@ def test_a_server_that_is_down_loses_nothing_and_is_asked_once_a_run(house, serv
 
 def test_while_the_server_is_down_every_letter_probes_in_its_turn(house):
     queue("a@example.com", "b@example.com")
-    house(MAIL_PORT=nobodys_port())
+    house(MAIL_PORT=free_port())
     outbox.deliver()
     with transaction() as db:  # Ten seconds later; the first, once it has failed twice, waits thirty.
         db.execute(update(model.Mail).where(model.Mail.to == "b@example.com").values(next_try_at=clock.now()))
@@ -257,8 +301,9 @@ def test_two_deliverers_at_once_send_each_letter_once(house, server, monkeypatch
     assert sorted(server.got) == sorted(addresses)
 
 
-def test_a_claimed_letter_is_left_alone_until_the_claim_runs_out(house, server):
+def test_a_claimed_letter_is_left_alone_until_the_claim_runs_out(house, server, still_clock):
     queue("a@example.com")
+    still_clock()
     change(claimed_until=clock.now() + timedelta(seconds=1))
     assert outbox.deliver(now=True) == 0
     change(claimed_until=clock.now() - timedelta(microseconds=1))
@@ -287,7 +332,7 @@ def test_a_letter_whose_deliverer_was_killed_goes_again(house, server, tmp_path)
     server.answers["a@example.com"] = "wait"
     settings = {"HOUSE": str(tmp_path), "MAIL_SERVER": "127.0.0.1", "MAIL_PORT": str(server.port), "MAIL_USE_TLS": "false"}
     with subprocess.Popen([sys.executable, "-c", DELIVERER], env=os.environ | settings, cwd=HERE) as deliverer:
-        assert server.reached.wait(20)
+        assert server.reached.wait(PATIENCE)
         deliverer.send_signal(signal.SIGKILL)
     server.go_on.set()
     server.answers = {}
@@ -337,3 +382,90 @@ def test_no_secret_and_no_address_is_logged_or_left_in_the_table(house, server, 
         raw = repr(db.execute(text("SELECT * FROM mails")).mappings().all())
     for logged in (raw, ours):
         assert TOKEN not in logged
+
+
+# Text messages, and what is of no use after its end.
+
+
+def test_each_channel_takes_its_own(house, server, gateway):
+    house(**by_sms(gateway.server_port))
+    queue("a@example.com")
+    queue_texts("+436641234567")
+    assert (mail.waiting(), mail.waiting(mail.SMS)) == (1, 1)
+    assert outbox.deliver(outbox.SMS) == 1
+    assert (gateway.got, server.got) == (["+436641234567"], [])
+    assert outbox.deliver() == 1
+    assert (gateway.got, server.got) == (["+436641234567"], ["a@example.com"])
+    assert {(row.state, row.values_encrypted) for row in rows()} == {("sent", None)}
+
+
+def test_a_channel_that_is_down_holds_up_no_other(house, server, gateway):
+    house(**by_sms(free_port()))
+    queue_texts("+436641234567", "+436641234568")
+    queue("a@example.com")
+    assert outbox.deliver(outbox.SMS) == 0
+    assert [row.tries for row in rows()] == [1, 0, 0]
+    assert outbox.deliver() == 1
+    house(**by_sms(gateway.server_port), MAIL_PORT=free_port())
+    queue("b@example.com")
+    assert outbox.deliver() == 0
+    assert outbox.deliver(outbox.SMS, now=True) == 2
+
+
+def test_a_refused_message_is_given_up_at_once(house, gateway):
+    house(**by_sms(gateway.server_port))
+    gateway.status = 400
+    queue_texts("+436641234567", "+436641234568")
+    assert outbox.deliver(outbox.SMS) == 0
+    assert [(row.state, row.tries, row.values_encrypted, row.last_error) for row in rows()] == [("dead", 1, None, "refused (400)")] * 2
+    assert outbox.deliver(outbox.SMS, now=True) == 0
+    assert len(gateway.got) == 2
+
+
+def test_a_message_that_is_put_off_is_tried_again_within_its_life(house, gateway, still_clock):
+    house(**by_sms(gateway.server_port))
+    gateway.status = 503
+    queue_texts("+436641234567")
+    still_clock()
+    assert outbox.deliver(outbox.SMS) == 0
+    assert waits() == pytest.approx([10], abs=1)
+    change(expires_at=clock.now() + timedelta(seconds=20), tries=5)
+    outbox.deliver(outbox.SMS, now=True)
+    assert waits() == pytest.approx([20], abs=1), "the wait would be longer, but then it is over"
+    gateway.status = 201
+    change(expires_at=clock.now(), next_try_at=clock.now())
+    assert outbox.deliver(outbox.SMS) == 0
+    (row,) = rows()
+    assert (row.state, row.values_encrypted, row.last_error) == ("dead", None, "it would come too late")
+    assert len(gateway.got) == 2
+
+
+@pytest.mark.parametrize(("template", "setting"), mail.LASTING.items())
+def test_what_is_of_no_use_after_its_end_does_not_leave(house, server, moved_clock, template, setting):
+    with transaction() as db:
+        mail.send(db, template, "a@example.com", VALUES | {"code": "042137", "purpose": "sign_in", "hours": "24"})
+    (row,) = rows()
+    assert row.expires_at - row.created_at == timedelta(seconds=getattr(config.settings, setting))
+    moved_clock(getattr(config.settings, setting) + 1)
+    assert outbox.deliver() == 0
+    assert (rows()[0].state, server.ids) == ("dead", [])
+
+
+def test_a_notice_is_of_use_whenever_it_comes(house, server, moved_clock):
+    with transaction() as db:
+        mail.send(db, "password_changed", "a@example.com", {"not_me": "https://auth.example/not-me/x"})
+    assert rows()[0].expires_at is None
+    moved_clock(2 * 86400)
+    assert outbox.deliver() == 1
+
+
+def test_two_deliverers_at_once_send_each_message_once(house, gateway):
+    house(**by_sms(gateway.server_port))
+    numbers = [f"+4366412345{number}" for number in range(10, 30)]
+    queue_texts(*numbers)
+    threads = [threading.Thread(target=outbox.deliver, args=(outbox.SMS,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(gateway.got) == numbers

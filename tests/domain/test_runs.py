@@ -1,7 +1,6 @@
 """Of several processes one runs a job; each run is written down."""
 
 import threading
-import time
 from collections import Counter
 from datetime import timedelta
 
@@ -48,9 +47,9 @@ def test_a_job_waits_until_it_is_due_again():
     assert runs.take_turn("sweep", lambda: 1, every=300) == 1
 
 
-def test_a_clock_that_strikes_a_moment_early_finds_the_job_due():
+def test_a_clock_that_strikes_a_moment_early_finds_the_job_due(moved_clock):
     runs.take_turn("sweep", lambda: 1, every=2)
-    time.sleep(1.9)
+    moved_clock(1.9)
     assert runs.take_turn("sweep", lambda: 1, every=2) == 1
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from domain.errors import NotFound
 from jobs import schedule
 from model import JobRun, Mail
 from tests import databases
+from tests.serving import PATIENCE, eventually
 
 ROOT = Path(schedule.__file__).resolve().parent.parent
 ALONE = {job.name for job in schedule.JOBS if job.alone}
@@ -54,13 +55,6 @@ def recorded():
         return Counter(db.scalars(select(JobRun.name)))
 
 
-def eventually(condition, seconds=10):
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def process():
     """Starts `python -m jobs` on this test's database; whatever still runs at the end is stopped."""
@@ -82,12 +76,24 @@ def process():
 
 def told_to_stop(one, number=signal.SIGTERM):
     one.send_signal(number)
-    errors = one.communicate(timeout=15)[1]
+    errors = one.communicate(timeout=PATIENCE)[1]
     return one.returncode, errors
 
 
 def test_the_table_names_the_jobs_of_the_contract():
-    assert [job.name for job in schedule.JOBS] == ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail"]
+    assert [job.name for job in schedule.JOBS] == [
+        "blacklist-idle",
+        "purge-blacklist",
+        "purge-expired",
+        "flush-activity",
+        "deliver-mail",
+        "deliver-sms",
+        "seal-audit",
+        "warn-keys",
+        "end-unused-keys",
+        "raise-alerts",
+        "watch-providers",
+    ]
 
 
 @pytest.mark.parametrize("name", [job.name for job in schedule.JOBS])
@@ -118,9 +124,11 @@ def test_an_unknown_job_is_not_found():
 
 
 def test_a_mail_leaves_within_five_seconds_without_any_request(tables):
+    """Looked for every other second, so that there is time left for a machine that is slow; here it may be slower yet."""
+    assert next(job for job in schedule.JOBS if job.name == "deliver-mail").seconds == 2
     schedule.start()
     write_mail()
-    eventually(letters, seconds=5)
+    eventually(letters)
 
 
 def test_soon_after_the_start_everything_that_is_due_has_run_once(tables):
@@ -166,7 +174,7 @@ def test_after_the_stop_no_thread_is_left(tables):
 
 def test_two_processes_run_each_job_once_and_stop_cleanly(tables, process):
     both = [process(), process()]
-    eventually(lambda: len(recorded()) == len(schedule.JOBS), seconds=20)
+    eventually(lambda: len(recorded()) == len(schedule.JOBS))
     time.sleep(2.5)
     assert {name: recorded()[name] for name in ALONE} == dict.fromkeys(ALONE, 1)
     for one, number in zip(both, (signal.SIGTERM, signal.SIGINT), strict=True):
@@ -178,44 +186,44 @@ def test_two_processes_run_each_job_once_and_stop_cleanly(tables, process):
 
 def test_three_processes_run_a_job_every_second_as_if_they_were_one(tables):
     code = (
-        "import sys, time, config\nfrom domain import database, logs\nfrom jobs import schedule\n"
+        "import sys, config\nfrom domain import database, logs\nfrom jobs import schedule\nfrom model import JobLease\n"
         "database.connect(config.load(APP_ENV='testing', INSTANCE_DIR=sys.argv[1], SQLALCHEMY_DATABASE_URI=sys.argv[2]))\n"
-        "logs.set_up()\nschedule.JOBS = (schedule.Job('tick', 1, lambda: 1, lambda: 1),)\nschedule.LOOK_SECONDS = 0.1\n"
-        "schedule.start(); time.sleep(5); schedule.stop()"
+        "logs.set_up()\ndef tick():\n  with database.reading() as db: print(db.get(JobLease, 'tick').next_run_at, flush=True)\n  return 1\n"
+        "schedule.JOBS = (schedule.Job('tick', 1, tick, tick),)\nschedule.LOOK_SECONDS = 0.1\n"
+        "schedule.start(); sys.stdin.read(); schedule.stop()"
     )
     command = [sys.executable, "-c", code, str(config.settings.INSTANCE_DIR), config.settings.SQLALCHEMY_DATABASE_URI]
-    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    assert [one.communicate(timeout=30)[1] for one in running] == [""] * 3
-    with reading() as db:
-        starts = db.scalars(select(JobRun.started_at).order_by(JobRun.started_at)).all()
-    gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(starts)]
-    assert len(starts) >= 4
-    assert min(gaps) > 0.8
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, cwd=ROOT, **pipes) for _ in range(3)]
+    eventually(lambda: recorded()["tick"] >= 5)
+    told = [one.communicate(timeout=PATIENCE) for one in running]
+    assert [errors for _, errors in told] == [""] * 3
+    turns = sorted(datetime.fromisoformat(line) for said, _ in told for line in said.splitlines())
+    assert len(turns) == recorded()["tick"]
+    assert min(after - before for before, after in itertools.pairwise(turns)) >= timedelta(seconds=0.9)
 
 
 def test_a_process_stops_soon_though_the_mail_server_hangs(tables, process):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        one = process(MAIL_SERVER="127.0.0.1", MAIL_PORT=str(silent.getsockname()[1]), MAIL_TIMEOUT="60")
+        one = process(MAIL_SERVER="127.0.0.1", MAIL_PORT=str(silent.getsockname()[1]), MAIL_TIMEOUT="300")
         write_mail()
-        silent.settimeout(15)
+        silent.settimeout(PATIENCE)
         connection = silent.accept()[0]
-        began = time.monotonic()
-        status, errors = told_to_stop(one)
+        status, errors = told_to_stop(one)  # Which waits for less than the mail server is waited for.
         connection.close()
     assert status == 0
-    assert time.monotonic() - began < schedule.LAST_WORDS_SECONDS + 3
     assert "Traceback" not in errors
 
 
 def test_a_process_does_not_start_on_an_old_schema(process):
     one = process()
-    assert "flask migrate up" in one.communicate(timeout=20)[1]
+    assert "flask migrate up" in one.communicate(timeout=PATIENCE)[1]
     assert one.returncode == 1
 
 
 def test_a_process_does_not_start_without_a_database(process):
     one = process(SQLALCHEMY_DATABASE_URI="postgresql://nobody@127.0.0.1:1/none")
-    errors = one.communicate(timeout=20)[1]
+    errors = one.communicate(timeout=PATIENCE)[1]
     assert one.returncode == 1
     assert "Traceback" not in errors
 
@@ -229,5 +237,5 @@ def test_a_process_logs_as_the_settings_say(tables, process):
 
 def test_a_process_does_not_start_with_a_configuration_that_is_refused(process):
     one = process(APP_ENV="production")
-    assert "SECRET_KEY is missing" in one.communicate(timeout=20)[1]
+    assert "SECRET_KEY is missing" in one.communicate(timeout=PATIENCE)[1]
     assert one.returncode == 1

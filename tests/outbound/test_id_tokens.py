@@ -11,6 +11,8 @@ from outbound import discovery, id_tokens
 from outbound.discovery import Failed
 from tests.provider import CLIENT_ID, Provider, new_key
 
+pytestmark = pytest.mark.once
+
 RS256 = ["RS256"]
 
 

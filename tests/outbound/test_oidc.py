@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from outbound import discovery, oidc
-from outbound.oidc import Visit
+from outbound.code_flow import Visit
 from tests.provider import CLIENT_ID, CLIENT_SECRET, MISSING, Provider, away, s256
-from tests.serving import free_port
+from tests.serving import PATIENCE, eventually, free_port
 
 HERE = Path(__file__).parent.parent
 HAS_NODE = shutil.which("node") is not None and (HERE / "node_modules" / "oidc-provider").is_dir()
@@ -64,7 +64,7 @@ def certified(request, tmp_path):
         yield await_discovery(f"http://127.0.0.1:{port}/.well-known/openid-configuration")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -76,30 +76,29 @@ def settings(request, settings):
 
 
 def await_discovery(url):
-    for _ in range(100):
-        try:
-            if requests.get(url, timeout=5).status_code == 200:
-                return url
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    raise AssertionError("the provider does not answer")
+    def answers():
+        with suppress(requests.ConnectionError):
+            return requests.get(url, timeout=PATIENCE).status_code == 200
+
+    eventually(answers)
+    return url
 
 
 def agree(url, name):
     """A user who signs in and agrees, page by page: where the browser ends up."""
     with requests.Session() as browser:
-        answer = browser.get(url, allow_redirects=False, timeout=10)
+        answer = browser.get(url, allow_redirects=False, timeout=PATIENCE)
         for _ in range(20):
             if answer.is_redirect:
                 url = urljoin(answer.url, answer.headers["Location"])
                 if url.startswith(CALLBACK):
                     back = urlsplit(url)
                     return f"{back.path}?{back.query}"
-                answer = browser.get(url, allow_redirects=False, timeout=10)
+                answer = browser.get(url, allow_redirects=False, timeout=PATIENCE)
             else:
                 form = {"prompt": re.search('name="prompt" value="([a-z]+)"', answer.text)[1], "login": name, "password": "any"}
                 action = re.search('action="([^"]+)"', answer.text)[1]
-                answer = browser.post(urljoin(answer.url, action), data=form, allow_redirects=False, timeout=10)
+                answer = browser.post(urljoin(answer.url, action), data=form, allow_redirects=False, timeout=PATIENCE)
     raise AssertionError(answer.text)
 
 
@@ -186,7 +185,7 @@ def test_the_address_is_asked_for_where_the_id_token_lacks_it(google):
     [
         (200, {"sub": "somebody else", "email": "a@example.com"}, oidc.Failed),
         (200, {"email": "a@example.com"}, oidc.Failed),
-        (500, b"", oidc.Away),
+        (500, b"", discovery.Away),
     ],
 )
 def test_the_address_of_somebody_else_does_not_count(google, status, body, failure):

@@ -14,7 +14,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 import config
-from outbound import smtp
+from outbound import failures, smtp
+from tests.serving import free_port
+
+pytestmark = pytest.mark.once
 
 NUMBER = "0123456789abcdef0123456789abcdef"
 LINK = "https://auth.example/confirm/tOkEn-9f8e7d6c5b4a"
@@ -164,7 +167,7 @@ def test_starttls_with_sign_in(settings, authority, trusted):
         send_one()
         assert postbox.sessions[0].ssl
         settings(**given | {"MAIL_PASSWORD": "wrong"})
-        with pytest.raises(smtp.Down, match=r"^sign-in refused \(535\)$"):
+        with pytest.raises(failures.Down, match=r"^sign-in refused \(535\)$"):
             send_one()
     assert seen[-1] == (b"post", b"wrong")
     assert len(postbox.got) == 1
@@ -185,7 +188,7 @@ def test_a_wrong_certificate_is_refused_and_nothing_is_sent(settings, authority,
     postbox = Postbox()
     with running(postbox, certificate=wrong, implicit=implicit) as port:
         settings(**plain(port, MAIL_USE_SSL=implicit, MAIL_USE_TLS=not implicit, MAIL_USERNAME="post", MAIL_PASSWORD="secret"))
-        with pytest.raises(smtp.Down, match="certificate is not accepted"):
+        with pytest.raises(failures.Down, match="certificate is not accepted"):
             send_one()
     assert postbox.got == []
 
@@ -194,7 +197,7 @@ def test_a_server_without_starttls_gets_nothing(settings):
     postbox = Postbox()
     with running(postbox) as port:
         settings(**plain(port, MAIL_USE_TLS=True))
-        with pytest.raises(smtp.Down, match="lacks STARTTLS"):
+        with pytest.raises(failures.Down, match="lacks STARTTLS"):
             send_one()
     assert postbox.got == []
 
@@ -203,25 +206,24 @@ def test_a_silent_server_is_left_after_the_time_out(settings):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings(**plain(silent.getsockname()[1], MAIL_TIMEOUT=1))
         began = time.monotonic()
-        with pytest.raises(smtp.Down, match="no answer in time"):
+        with pytest.raises(failures.Down, match="no answer in time"):
             send_one()
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15  # Without the setting it would be 20.
 
 
 def test_a_server_that_is_away_is_down(settings):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     settings(**plain(port))
     for act in (send_one, smtp.check):
-        with pytest.raises(smtp.Down, match="connection refused"):
+        with pytest.raises(failures.Down, match="connection refused"):
             act()
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        ("550 no such user jo@example.com", smtp.Refused, "refused (550)"),
-        ("451 greylisted jo@example.com", smtp.Later, "put off (451)"),
+        ("550 no such user jo@example.com", failures.Refused, "refused (550)"),
+        ("451 greylisted jo@example.com", failures.Later, "put off (451)"),
     ],
 )
 @pytest.mark.parametrize("at", ["jo@example.com", "Open"])
@@ -247,13 +249,13 @@ def test_a_lost_connection_is_opened_again_for_the_next_letter(settings, answer)
     with running(postbox) as port:
         settings(**plain(port))
         with smtp.connection() as send:
-            with pytest.raises(smtp.Later):
+            with pytest.raises(failures.Later):
                 send("1", "jo@example.com", "x", "bad letter", "x")
             send("2", *LETTER)
             for _ in range(2):
-                with pytest.raises(smtp.Later):
+                with pytest.raises(failures.Later):
                     send("1", "jo@example.com", "x", "bad letter", "x")
-            with pytest.raises(smtp.Down):
+            with pytest.raises(failures.Down):
                 send("1", "jo@example.com", "x", "bad letter", "x")
     assert len(postbox.got) == 1
 
@@ -266,7 +268,7 @@ def test_what_can_not_be_a_header_is_refused_and_not_sent(settings, to, subject)
     with running(postbox) as port:
         settings(**plain(port))
         with smtp.connection() as send:
-            with pytest.raises(smtp.Refused):
+            with pytest.raises(failures.Refused):
                 send(NUMBER, to, subject, "x", "x")
             send(NUMBER, *LETTER)
     assert len(postbox.got) == 1
@@ -289,7 +291,7 @@ def test_without_a_server_letters_are_files_for_the_owner_only(settings, tmp_pat
 
 
 def test_a_header_break_makes_no_file(settings, tmp_path):
-    with pytest.raises(smtp.Refused):
+    with pytest.raises(failures.Refused):
         send_one("jo@example.com", "x\r\nBcc: al@example.com", "x", "x")
     assert list(tmp_path.glob("outbox/*")) == []
 
@@ -300,7 +302,7 @@ def test_a_folder_that_can_not_be_written_is_down(settings, tmp_path):
     (tmp_path / "outbox").rmdir()
     (tmp_path / "outbox").write_text("in the way")
     for act in (send_one, smtp.check):
-        with pytest.raises(smtp.Down, match="can't be written"):
+        with pytest.raises(failures.Down, match="can't be written"):
             act()
 
 

@@ -1,8 +1,9 @@
 """Sign in, sign out, who is it, and step-up, as a client sees them."""
 
 import pytest
+from sqlalchemy import create_engine
 
-from domain import accounts
+from domain import accounts, database
 from tests.visitor import PASSWORD, code_of
 
 
@@ -10,7 +11,7 @@ def test_a_login_gives_what_the_contract_names(house, email):
     house.join(email, username="pat", name="Pat")
     answer = house.login(email)
     assert set(answer.json) == {
-        "status", "access_token", "refresh_token", "token_type", "expires_in", "session_id", "device_token", "user",
+        "status", "access_token", "refresh_token", "token_type", "expires_in", "session_id", "device_token", "user", "mfa_setup_by",
     }  # fmt: skip
     assert (answer.json["status"], answer.json["token_type"], answer.json["expires_in"]) == ("signed_in", "Bearer", 1800)
     assert answer.json["user"]["name"] == "Pat"
@@ -38,6 +39,16 @@ def test_signing_out_ends_this_session_only(house, email):
     second = house.login(email).json
     house.post("/logout", token=first["access_token"])
     assert house.get("/mfa", token=second["access_token"]).status == 200
+
+
+def test_a_logout_while_the_database_is_away_is_refused_and_ends_nothing(house, monkeypatch, tmp_path):
+    tokens = house.member()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "engine", create_engine(f"sqlite:///{tmp_path}/nowhere/gatehouse.db"))
+        refused = house.post("/logout", token=tokens["access_token"])
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert house.get("/mfa", token=tokens["access_token"]).status == 200
+    assert house.post("/logout", token=tokens["access_token"]).json == {"status": "signed_out"}
 
 
 def test_status_tells_who_is_signed_in_and_never_refuses(house, email):

@@ -1,6 +1,12 @@
-"""Cookies have the names and flags that keep them in this browser and with this host."""
+"""Cookies have the names and flags that keep them in this browser and with this host; tokens are bound to their client."""
 
 import pytest
+
+from app import create_app
+from domain import cache, database
+from model import AuditEvent
+from tests.attacks.acts import claims, count
+from tests.visitor import Visitor, in_process
 
 NAMES = {"access_token_cookie", "refresh_token_cookie", "csrf_access_token", "csrf_refresh_token"}
 
@@ -38,3 +44,67 @@ def test_over_https_only_cookies_of_this_host_count(house, email):
     cleared = flags(house.post("/logout", cookies=browser.cookies, headers=csrf))
     assert set(cleared) == {f"__Host-{name}" for name in NAMES}
     assert all({"Path=/", "Secure"} <= words for words in cleared.values())  # Else a browser keeps them.
+
+
+def others(tokens, house, agent="Other/1.0"):
+    """What the server answers to another program with the same token."""
+    answer = house.get("/mfa", token=tokens["access_token"], headers={"User-Agent": agent})
+    return answer.status, answer.code
+
+
+def bound(tokens):
+    return [claims(tokens[kind]).get("bound") for kind in ("access_token", "refresh_token")]
+
+
+def test_without_binding_tokens_say_nothing_about_their_client(house):
+    tokens = house.member()
+    assert bound(tokens) == [None, None]
+    assert others(tokens, house) == (200, None)
+
+
+@pytest.mark.settings(TOKEN_BINDING="user_agent", TRUSTED_PROXIES=1)
+def test_tokens_that_are_bound_to_the_program_alone_may_travel(house):
+    tokens = house.member()
+    assert others(tokens, house) == (401, "token_revoked")
+    moved = house.get("/mfa", token=tokens["access_token"], headers={"X-Forwarded-For": "198.51.100.9"})
+    assert moved.status == 200
+
+
+@pytest.mark.settings(TOKEN_BINDING="user_agent", SESSION_IDLE_SECONDS=60, ACTIVITY_FLUSH_SECONDS=1)
+def test_a_mismatch_is_no_activity_of_the_session(house, moved_clock):
+    tokens = house.member()
+    for seconds in (25, 50):
+        moved_clock(seconds)
+        assert others(tokens, house) == (401, "token_revoked")
+    moved_clock(70)
+    assert house.get("/mfa", token=tokens["access_token"]).code == "session_expired"
+
+
+@pytest.mark.settings(TOKEN_BINDING="user_agent")
+def test_mismatches_are_noted_once_a_minute(house, moved_clock):
+    tokens = house.member()
+    for seconds in (0, 60, 120):
+        moved_clock(seconds)
+        for _ in range(3):
+            others(tokens, house)
+    assert count(AuditEvent, AuditEvent.action == "session.mismatch") == 3
+
+
+@pytest.mark.settings(SECRET_KEY="the first secret key of 0123456789abcdef")
+def test_a_binding_that_is_turned_on_asks_for_a_new_sign_in_and_outlives_a_new_key(house, settings, email):
+    before = house.member(email)
+    house = restarted(house, settings, TOKEN_BINDING="user_agent")
+    assert others(before, house, "") == (401, "token_revoked")
+    after = house.login(email).json
+    key = settings["SECRET_KEY"]
+    house = restarted(house, settings, TOKEN_BINDING="user_agent", SECRET_KEY=f"the second secret key of 0123456789abcde, {key}")
+    assert house.get("/mfa", token=after["access_token"]).status == 200
+    assert others(after, house) == (401, "token_revoked")
+
+
+def restarted(house, settings, **more):
+    """The same house after a restart with other settings."""
+    database.disconnect()
+    if cache.client is not None:
+        cache.client.close()
+    return Visitor(in_process(create_app(**{**settings, **more})), house.mailbox)

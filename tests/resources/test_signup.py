@@ -91,12 +91,21 @@ def test_a_username_signs_in_and_one_that_is_gone_is_left_empty(house, email):
 
 
 @pytest.mark.parametrize(
-    ("password", "reason"), [("short", "too_short"), ("", "too_short"), ("x" * 257, "too_long")], ids=["short", "empty", "long"]
+    ("password", "reasons"),
+    [
+        ("lamp oaks", ["too_short"]),
+        ("", ["too_short"]),
+        ("lamps on a hill " * 17, ["too_long"]),
+        ("password", ["too_short", "common", "too_guessable"]),
+        ("Gatehouse 2024", ["common", "own_words"]),
+    ],
+    ids=["short", "empty", "long", "common", "own words"],
 )
-def test_a_weak_password_is_refused_with_its_reason(house, email, password, reason):
+def test_a_weak_password_is_refused_with_every_reason(house, email, password, reasons):
     answer = house.sign_up(email, password)
     assert (answer.status, answer.code) == (400, "weak_password")
-    assert [error["code"] for error in answer.json["errors"]] == [reason]
+    assert [error["code"] for error in answer.json["errors"]] == reasons
+    assert {error["field"] for error in answer.json["errors"]} == {"password"}
     assert house.mailbox.of(email) == []
 
 

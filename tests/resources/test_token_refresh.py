@@ -2,6 +2,10 @@
 
 import jwt
 import pytest
+from sqlalchemy import update
+
+from domain import database
+from model import User
 
 
 def claims(token):
@@ -58,6 +62,13 @@ def test_no_token_outlives_its_session(house, moved_clock):
     moved_clock(1000)
     tokens = house.post("/refresh", token=tokens["refresh_token"]).json
     assert claims(tokens["refresh_token"])["exp"] <= start + 3600
+
+
+def test_refresh_looks_at_the_account_again(house):
+    tokens = house.member()
+    with database.transaction() as db:
+        db.execute(update(User).values(status="inactive"))
+    assert house.post("/refresh", token=tokens["refresh_token"]).code == "token_revoked"
 
 
 def test_an_idle_session_is_over_at_use(house, moved_clock):
