@@ -97,6 +97,7 @@ class User(Base):
     last_login_at: Mapped[datetime | None]
     invited_at: Mapped[datetime | None]  # Set while an invitation waits: nobody has proven the mailbox yet.
     app_metadata: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # What administrators note of a user.
+    erase_at: Mapped[datetime | None] = mapped_column(index=True)  # Set by its owner's request for deletion; nobody signs in from then.
 
 
 class SignUpAttempt(Base):
@@ -124,7 +125,7 @@ class Link(Base):
     __table_args__: Any = _with(Index("ix_links_email_purpose", "email", "purpose"))
 
     id: Mapped[str] = _id()
-    purpose: Mapped[str] = mapped_column(String(20))  # One of: confirm, reset, email_confirm, email_undo, not_me.
+    purpose: Mapped[str] = mapped_column(String(20))  # One of: confirm, reset, email_confirm, email_undo, not_me, restore.
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
     email: Mapped[str] = mapped_column(String(254))
     user_id: Mapped[str | None] = _user(nullable=True)  # Of links that belong to an account, whatever its address is by then.
@@ -241,6 +242,34 @@ class RecoveryCode(Base):
     user_id: Mapped[str] = _user()
     code_hash: Mapped[str] = mapped_column(String(64))
     used_at: Mapped[datetime | None]
+
+
+class Passkey(Base):
+    """A WebAuthn credential of an account: the first factor, or the second. `sign_count` is the newest counter it showed."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[str] = _id()
+    user_id: Mapped[str] = _user()
+    credential_hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 of the id, which may have 1023 bytes.
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]  # COSE_Key (RFC 9052).
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    aaguid: Mapped[str] = mapped_column(String(36))  # The authenticator's model.
+    transports: Mapped[list[str]] = mapped_column(JSON)
+    backed_up: Mapped[bool]  # It is synchronised to other devices (W3C WebAuthn 3, 6.1.3).
+    name: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class SpentChallenge(Base):
+    """A signed challenge that was answered, kept until it is over, so that it is taken once."""
+
+    __tablename__ = "spent_challenges"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class PasswordHistory(Base):
@@ -439,6 +468,15 @@ class SigningKey(Base):
     public: Mapped[dict[str, Any]]  # A JWK (RFC 7517).
     created_at: Mapped[datetime]
     ends_at: Mapped[datetime | None]  # When the last token that it signed is over; empty while it signs.
+
+
+class Canary(Base):
+    """A value under a key, by which a start finds out that it was given another one."""
+
+    __tablename__ = "canaries"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value_encrypted: Mapped[bytes]
 
 
 class AuditEvent(Base):
