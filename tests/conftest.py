@@ -51,6 +51,13 @@ def pytest_collection_modifyitems(config, items):
     items[:] = again
 
 
+def pytest_terminal_summary(terminalreporter):
+    """A test that failed once and then passed is told with what was wrong: it hides something, if only that it is a bad test."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"Tried again: {report.nodeid}", "_")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.fixture(autouse=True)
 def needs_no_database_of_the_run(request, monkeypatch):
     """What is marked `once` keeps the promise: it fails where it asks for this run's database."""

@@ -1,9 +1,9 @@
 """A real server: gunicorn with several worker processes on loopback, seen from outside, and its mail read from inside."""
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from random import randrange
 from typing import Any
 
 import requests
+from gunicorn.app import wsgiapp
 
 import config
 from domain import activity, cache, database, schema
@@ -22,6 +23,8 @@ from tests.visitor import Visitor, over_http
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = 3
+FORGE = multiprocessing.get_context("forkserver")  # One process per test process has read all code, and each server is forked off it.
+FORGE.set_forkserver_preload(["app", "gunicorn.workers.gthread", __name__])
 PATIENCE = 60  # Seconds for what takes one or two: tests wait for what happens, not for how long it takes.
 
 
@@ -59,14 +62,14 @@ class Server(Visitor):
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "gunicorn", "app:create_app()", "--bind", f"127.0.0.1:{self.port}", "--no-control-socket"]
+        command = ["gunicorn", "app:create_app()", "--bind", f"127.0.0.1:{self.port}", "--no-control-socket"]
         command += ["--workers", str(WORKERS), "--threads", "8", "--log-level", "warning", "--limit-request-field_size", "65536"]
         environment = {**os.environ, **{name: str(value) for name, value in self.settings.items()}}
         self.log = config.settings.INSTANCE_DIR / "server.out"
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+        self.process = FORGE.Process(target=_serve, args=(command, environment, self.log))
+        self.process.start()
         try:
-            eventually(self.answers, while_=lambda: self.process.poll() is None)
+            eventually(self.answers, while_=self.process.is_alive)
         except AssertionError:
             self.stop()
             raise AssertionError(self.log.read_text()[-3000:]) from None
@@ -88,11 +91,23 @@ class Server(Visitor):
         """End it and its workers."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
+        self.process.join(15)
+        if self.process.is_alive():
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(PATIENCE)
+            self.process.join(PATIENCE)
+
+
+def _serve(command: list[str], environment: dict[str, str], log: Path) -> None:
+    """What `gunicorn` does on a command line, in a process group of its own."""
+    os.setsid()
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.argv = command
+    wsgiapp.run(prog="gunicorn")
 
 
 def at_once(times: int, act: Callable[[int], Any]) -> list[Any]:
