@@ -30,7 +30,7 @@ class Try(NamedTuple):
 
     @property
     def is_last(self) -> bool:
-        """Whether no other try is left for now."""
+        """Whether no other try is left at present."""
         return self.pause_seconds != 0
 
 

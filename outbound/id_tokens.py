@@ -1,4 +1,4 @@
-"""Is this ID token the provider's, for us, for this visit, and for now (OpenID Connect Core 1.0, 3.1.3.7)?"""
+"""Is this ID token the provider's, for us, for this visit, and not over (OpenID Connect Core 1.0, 3.1.3.7)?"""
 
 import hmac
 from collections.abc import Callable, Mapping
@@ -78,7 +78,7 @@ def _judge(claims: dict[str, Any], issuer: str, client_id: str, nonce: str) -> N
     try:
         wanted.validate(claims)
     except (JoseError, OverflowError) as error:
-        raise Failed(f"the ID token is not for us, or not for now ({type(error).__name__})") from None
+        raise Failed(f"the ID token is not for us, or over ({type(error).__name__})") from None
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else client_id) != client_id:
         raise Failed("the ID token was issued to somebody else")

@@ -5,22 +5,21 @@ import pytest
 from model import Identity, User
 from tests.attacks.acts import account, count, live_sessions_of, mails_of, nobody_came_in, refused, statuses, user_of
 from tests.provider import MISSING, come_back, enter, exchange, sign_in
-from tests.providers import NAMES, OWN, SPEAK_OPENID, everybody, new_sub, settings_of
+from tests.providers import NAMES, OWN, SPEAK_OPENID, new_sub
 from tests.serving import at_once
 from tests.visitor import code_of
 
 SETTINGS: dict[str, str] = {}
 LIARS = {"liar-one": "google", "liar-two": "github"}  # Describe themselves as somebody else.
+MORE = (OWN, *LIARS)
+pytestmark = pytest.mark.usefixtures("lies")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody(OWN, *LIARS) as running:
-        for liar, whom in LIARS.items():
-            running[liar].pretends = running[whom].issuer
-        SETTINGS.update(settings_of(running))
-        yield running
+@pytest.fixture(scope="module")
+def lies(stand_ins):
+    """Two of them describe themselves as somebody else."""
+    for liar, whom in LIARS.items():
+        stand_ins[liar].pretends = stand_ins[whom].issuer
 
 
 ATTACKERS = "the attacker's password"
@@ -28,21 +27,6 @@ VOUCHES = [name for name in (*SPEAK_OPENID, OWN) if name != "microsoft"]
 
 
 every = pytest.mark.parametrize("provider", [*NAMES, OWN], indirect=True)
-
-
-@pytest.fixture
-def google(stand_ins, email):
-    """Google, honest again for each test, with a user that no other test has."""
-    stand_ins["google"].known_as(new_sub(), email)
-    return stand_ins["google"]
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 1: somebody was there before with this address.

@@ -7,30 +7,14 @@ from joserfc.jwk import ECKey
 
 from tests.attacks.acts import nobody_came_in, refused, statuses
 from tests.provider import away, come_back, new_key, sign_in
-from tests.providers import NAMES, SPEAK_OPENID, everybody, new_sub, settings_of
+from tests.providers import NAMES, SPEAK_OPENID
 
 SETTINGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody() as running:
-        SETTINGS.update(settings_of(running))
-        yield running
-
-
+MORE: tuple[str, ...] = ()
+pytestmark = pytest.mark.usefixtures("stand_ins")
 EVERY = pytest.mark.parametrize("provider", NAMES, indirect=True)
 OPENID = pytest.mark.parametrize("provider", SPEAK_OPENID, indirect=True)
 OAUTH = pytest.mark.parametrize("provider", [name for name in NAMES if name not in SPEAK_OPENID], indirect=True)
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 31: keys that change, and providers that are away.

@@ -8,29 +8,12 @@ from domain.database import new_id, transaction
 from model import Identity
 from tests.attacks.acts import aged, count, live_sessions_of, refused, statuses, user_of
 from tests.provider import bring, come_back, enter, exchange, prove, sign_in
-from tests.providers import NAMES, OWN, everybody, new_sub, settings_of
+from tests.providers import NAMES, OWN, new_sub
 from tests.serving import at_once
 
 SETTINGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody(OWN) as running:
-        SETTINGS.update(settings_of(running))
-        yield running
-
-
+pytestmark = pytest.mark.usefixtures("stand_ins")
 every = pytest.mark.parametrize("provider", [*NAMES, OWN], indirect=True)
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 33: linking.

@@ -7,28 +7,11 @@ import pytest
 from model import SocialFlow
 from tests.attacks.acts import count, refused
 from tests.provider import FRONT_END, bring, come_back, exchange, s256
-from tests.providers import NAMES, OWN, everybody, new_sub, settings_of
+from tests.providers import NAMES, OWN
 
 SETTINGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody(OWN) as running:
-        SETTINGS.update(settings_of(running))
-        yield running
-
-
+pytestmark = pytest.mark.usefixtures("stand_ins")
 every = pytest.mark.parametrize("provider", [*NAMES, OWN], indirect=True)
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 32: where the browser is sent.

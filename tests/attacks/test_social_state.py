@@ -9,36 +9,12 @@ from domain.database import transaction
 from model import SocialFlow
 from tests.attacks.acts import count, nobody_came_in, refused, statuses
 from tests.provider import FORM, Posted, away, bring, come_back, exchange, s256, sign_in
-from tests.providers import NAMES, OWN, everybody, new_sub, settings_of
+from tests.providers import NAMES, OWN
 from tests.serving import at_once
 
 SETTINGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody(OWN) as running:
-        SETTINGS.update(settings_of(running))
-        yield running
-
-
+pytestmark = pytest.mark.usefixtures("stand_ins")
 every = pytest.mark.parametrize("provider", [*NAMES, OWN], indirect=True)
-
-
-@pytest.fixture
-def google(stand_ins, email):
-    """Google, honest again for each test, with a user that no other test has."""
-    stand_ins["google"].known_as(new_sub(), email)
-    return stand_ins["google"]
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 31: state.

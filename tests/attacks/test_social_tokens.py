@@ -12,28 +12,11 @@ from joserfc.jwk import OctKey
 
 from tests.attacks.acts import nobody_came_in, refused
 from tests.provider import CLIENT_ID, CLIENT_SECRET, MISSING, come_back, new_key, sign_in
-from tests.providers import OWN, SPEAK_OPENID, TENANT, everybody, new_sub, settings_of
+from tests.providers import OWN, SPEAK_OPENID, TENANT
 
 SETTINGS: dict[str, str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stand_ins():
-    """Every provider, for the server of this module, which is started after them."""
-    with everybody(OWN) as running:
-        SETTINGS.update(settings_of(running))
-        yield running
-
-
+pytestmark = pytest.mark.usefixtures("stand_ins")
 every = pytest.mark.parametrize("provider", [*SPEAK_OPENID, OWN], indirect=True)
-
-
-@pytest.fixture
-def provider(request, stand_ins, email):
-    """One of them, honest again for each test, with a user that no other test has."""
-    found = stand_ins[request.param]
-    found.known_as(new_sub(), email)
-    return found
 
 
 # 31: the ID token.
