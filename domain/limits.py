@@ -16,6 +16,7 @@ RESEND = "resend-confirmation"  # Filling mailboxes with confirmations.
 FORGOT = "forgot-password"  # Filling mailboxes with resets.
 CONFIRM = "confirm"  # Guessing confirmation links and codes.
 RESET = "reset-password"  # Guessing reset links.
+CAPTCHA = "captcha"  # Having puzzles made, to solve them in advance.
 
 BODY_BYTES = 64 * 1024  # No JSON body that we know comes near it; parsing more would only serve an attacker.
 PICTURE_BYTES = 16 * 1024 * 1024  # One picture, as it is uploaded.
