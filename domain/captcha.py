@@ -9,10 +9,9 @@ once, over all workers, and whatever the request comes to (ASVS 6.3.1, 2.4.1; OW
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 import config
-from domain import challenges, clock, metrics, puzzles, secrets, tallies
+from domain import challenges, clock, metrics, puzzles, tallies
 from domain.caller import Client
 from domain.database import transaction
 from domain.errors import CaptchaFailed, CaptchaRequired, NotFound, Unavailable
@@ -84,7 +83,7 @@ def _passes(answer: str, client: Client) -> bool:
         right = siteverify.passes(settings.CAPTCHA_VERIFY_URL, settings.CAPTCHA_SECRET, answer, client.ip)
     except siteverify.Away as away:
         metrics.captcha("away")
-        logger.error("The CAPTCHA's verifier %s", away)
+        logger.warning("The CAPTCHA's verifier %s", away)
         raise Unavailable(retry_after=RETRY_SECONDS) from None
     return right and _is_first(answer, clock.epoch() + ANSWER_SECONDS)
 
@@ -92,4 +91,4 @@ def _passes(answer: str, client: Client) -> bool:
 def _is_first(what: str, ends: int) -> bool:
     """Whether this was never taken before."""
     with transaction() as db:
-        return challenges.take_key(db, secrets.hashed(f"{puzzles.PURPOSE} {what}"), datetime.fromtimestamp(ends, UTC))
+        return challenges.take_other(db, f"{puzzles.PURPOSE} {what}", ends)

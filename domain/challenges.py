@@ -36,18 +36,24 @@ def holds(purpose: str, subject: str, challenge: bytes) -> bool:
 
 
 def take(db: Database, purpose: str, subject: str, challenge: bytes) -> bool:
-    """Whether it holds and this transaction is the first that takes it. Whoever is refused afterwards rolls the take back.
+    """Whether it holds and this transaction is the first that takes it. Whoever is refused afterwards rolls the take back."""
+    if not holds(purpose, subject, challenge):
+        return False
+    body = challenge[:BODY_BYTES]
+    return take_other(db, f"{purpose} {body.hex()}", _end(body))
+
+
+def take_other(db: Database, name: str, ends: int) -> bool:
+    """The same for what was signed elsewhere and was found right: whether this transaction is the first that takes what has this
+    name (of any length), which nobody takes from the second `ends` on.
 
     The row is added unless it is there, and then taken by a guarded update: of two at once the second waits for the first, on
     every database, and none of them has to tell whether its insert did anything.
     """
-    if not holds(purpose, subject, challenge):
-        return False
-    body = challenge[:BODY_BYTES]
-    key = secrets.hashed(f"{purpose} {body.hex()}")
+    key = secrets.hashed(name)
     add_if_absent(db, SpentChallenge, key=key, expires_at=UNTAKEN)
     free = (SpentChallenge.key == key, SpentChallenge.expires_at == UNTAKEN)
-    return changed(db, update(SpentChallenge).where(*free).values(expires_at=datetime.fromtimestamp(_end(body), UTC))) == 1
+    return changed(db, update(SpentChallenge).where(*free).values(expires_at=datetime.fromtimestamp(ends, UTC))) == 1
 
 
 def _end(body: bytes) -> int:

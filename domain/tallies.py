@@ -14,20 +14,21 @@ from domain.caller import Client
 from domain.database import add_if_absent, changed, reading, transaction
 from model import Budget
 
-_BUDGET, _NOW, _OVER = bindparam("budget"), bindparam("now", type_=BigInteger), bindparam("over", type_=BigInteger)
+_NOW, _OVER = bindparam("now", type_=BigInteger), bindparam("over", type_=BigInteger)
+_HERE = Budget.key == bindparam("budget")
 _FRESH = Budget.window_epoch <= _OVER
 # MariaDB and MySQL assign in this order and read what was just assigned: the count is judged by the old window.
 _TAKE = (
     update(Budget)
-    .where(Budget.key == _BUDGET, or_(_FRESH, Budget.failures < bindparam("most", type_=Integer)))
+    .where(_HERE, or_(_FRESH, Budget.failures < bindparam("most", type_=Integer)))
     .ordered_values(
         (Budget.failures, case((_FRESH, 1), else_=Budget.failures + 1)),
         (Budget.window_epoch, case((_FRESH, _NOW), else_=Budget.window_epoch)),
     )
 )
 # Nothing is given back to a window that began later: the try was none of it.
-_GIVE_BACK = update(Budget).where(Budget.key == _BUDGET, Budget.failures > 0, Budget.window_epoch <= _NOW).values(failures=Budget.failures - 1)
-_STATE = select(Budget.failures, Budget.window_epoch).where(Budget.key == _BUDGET)
+_GIVE_BACK = update(Budget).where(_HERE, Budget.failures > 0, Budget.window_epoch <= _NOW).values(failures=Budget.failures - 1)
+_STATE = select(Budget.failures, Budget.window_epoch).where(_HERE)
 
 
 def take(what: str, client: Client, window: int) -> int | None:
@@ -49,10 +50,8 @@ def wait(what: str, client: Client, window: int) -> int:
     """In how many seconds there is a try again; 0 if there is one now."""
     now = clock.epoch()
     with reading() as db:
-        found = db.connection().execute(_STATE, {"budget": _name(what, client)}).one_or_none()
-    if found is None or found.failures < config.settings.FAILED_ATTEMPTS_LIMIT:
-        return 0
-    return max(0, found.window_epoch + window - now)
+        failures, began = db.execute(_STATE, {"budget": _name(what, client)}).one_or_none() or (0, now)
+    return max(0, began + window - now) if failures >= config.settings.FAILED_ATTEMPTS_LIMIT else 0
 
 
 def _name(what: str, client: Client) -> str:
