@@ -1,5 +1,6 @@
 """Visitors who show that they are people: a solver of puzzles, and a verifier of others' CAPTCHAs on loopback."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,8 +83,8 @@ class Verifier:
 
 
 @contextmanager
-def verifier() -> Iterator[Verifier]:
-    """One that runs as long as the block does."""
+def verifier(context: ssl.SSLContext | None = None) -> Iterator[Verifier]:
+    """One that runs as long as the block does, by https where there is a context."""
     made = Verifier()
 
     class Handler(BaseHTTPRequestHandler):
@@ -96,7 +97,9 @@ def verifier() -> Iterator[Verifier]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        made.url = f"http://127.0.0.1:{server.server_port}/siteverify"
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        made.url = f"http{'s' if context else ''}://127.0.0.1:{server.server_port}/siteverify"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield made
         made.rests.set()
