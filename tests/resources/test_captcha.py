@@ -233,7 +233,7 @@ def test_a_verifier_is_asked_with_the_secret_the_answer_and_the_address(house, e
         (200, b'{"success": true}', {"Content-Length": "100"}),
         (200, b'{"success": true}', {"Content-Encoding": "gzip"}),
         (200, b'{"success": false, "error-codes": ["invalid-input-secret"]}', {}),
-        (302, b'{"success": true}', {"Location": "/siteverify?again"}),
+        (307, b'{"success": true}', {"Location": "/siteverify?again"}),
         (404, b'{"success": true}', {}),
         (500, b'{"success": true}', {}),
     ],
