@@ -39,10 +39,11 @@ def guard(client: Client, answer: str | None, *, asks: bool, guesses: bool) -> I
     A guess is counted for its address before it is judged, and is given back unless it fails. `CaptchaRequired`, `CaptchaFailed`;
     `Unavailable` if the verifier is away, for else whoever brings it down would be asked no more.
     """
-    window = config.settings.LOCKOUT_WINDOW_SECONDS
-    counting = config.settings.CAPTCHA == "after_failures"
-    taken = tallies.take(FAILURES, client, window) if counting and guesses else None
-    if asks and taken is None and _is_asked(client):
+    mode, window = config.settings.CAPTCHA, config.settings.LOCKOUT_WINDOW_SECONDS
+    counts = mode == "after_failures"
+    taken = tallies.take(FAILURES, client, window) if counts and guesses else None
+    used_up = counts and (taken is None if guesses else tallies.wait(FAILURES, client, window) > 0)
+    if asks and (used_up or mode == "always"):
         _judge(answer, client)
     failed = False
     try:
@@ -53,13 +54,6 @@ def guard(client: Client, answer: str | None, *, asks: bool, guesses: bool) -> I
     finally:
         if taken is not None and not failed:
             tallies.give_back(FAILURES, client, taken)
-
-
-def _is_asked(client: Client) -> bool:
-    """Whether this address has to answer now."""
-    if config.settings.CAPTCHA == "after_failures":
-        return tallies.wait(FAILURES, client, config.settings.LOCKOUT_WINDOW_SECONDS) > 0
-    return config.settings.CAPTCHA == "always"
 
 
 def _judge(answer: str | None, client: Client) -> None:
