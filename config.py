@@ -4,6 +4,7 @@ A setting comes from the environment, else from `.env`, else from `environments/
 here. `config.settings` is the configuration in force; `load()` makes it. `.env.example` is generated from this page.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -28,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 SAMPLES = {"change-me", "changeme", "secret", "dev", "sample", "your-secret-key", "password"}
 OTHER_NAMES = {"SQLALCHEMY_DATABASE_URI": "DATABASE_URI", "GOOGLE_DISCOVERY_URL": "SERVER_METADATA_URL"}  # Of earlier systems.
 ACCOUNT_ALERTS = ("many_addresses", "new_country", "password_changes")  # The rules of `domain/alerts.py` that concern an account.
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "FERNET_KEY")
 # OpenID providers by configuration: what their names may not be, and which settings each of them has.
 RESERVED = ("login", "logout", "register", "status", "exchange")
@@ -138,6 +140,17 @@ class Settings(BaseSettings):
     RATE_LIMIT_REQUESTS: int = _set(600, "Requests of a signed-in user per RATE_LIMIT_WINDOW", ge=1)
     RATE_LIMIT_WINDOW: int = _set(60, "The window of RATE_LIMIT_REQUESTS", ge=1)
     MAIL_LIMIT: str = _set("10 per hour; 40 per day", "Mails to one address that strangers can cause")
+
+    IP_ALLOW: str = _set("", "The only addresses that are served, comma-separated networks (192.0.2.0/24, 2001:db8::/32); empty: all")
+    IP_DENY: str = _set("", "Addresses that are not served, comma-separated networks; wins over IP_ALLOW")
+    CAPTCHA: Literal["off", "after_failures", "always"] = _set(
+        "off", "Whether strangers show that they are people: never, after FAILED_ATTEMPTS_LIMIT failures of their address, always"
+    )
+    CAPTCHA_DIFFICULTY: int = _set(5000, "Rounds of PBKDF2 in a try; a proof of work takes 256 tries on average", ge=1, le=100_000)
+    CAPTCHA_SECONDS: int = _set(600, "Time to solve a proof of work and send it", ge=30)
+    CAPTCHA_VERIFY_URL: str = _set("", "Where reCAPTCHA, hCaptcha, Turnstile or the like verifies (siteverify); empty: a proof of work")
+    CAPTCHA_SECRET: str = _set("", "Our secret at CAPTCHA_VERIFY_URL")
+    CAPTCHA_SITE_KEY: str = _set("", "The public key for that provider's widget, told by GET /captcha")
 
     MAIL_SERVER: str = _set("", "SMTP host; when empty, mail becomes .eml files in INSTANCE_DIR/outbox")
     MAIL_PORT: int = _set(587, "SMTP port")
@@ -269,6 +282,13 @@ def keys(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def network(text: str) -> Network:
+    """A network of IP_ALLOW or IP_DENY; one of IPv4 that is written as IPv6 (RFC 4291 2.5.5.2) as what it is. `ValueError`."""
+    found = ipaddress.ip_network(text)
+    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) and found.prefixlen >= 96 else None
+    return ipaddress.IPv4Network((mapped, found.prefixlen - 96)) if mapped else found
+
+
 def named(provider: str, what: str) -> str:
     """The name of a provider's setting, such as ACME_CLIENT_ID."""
     return f"{provider.upper().replace('-', '_')}_{what}"
@@ -315,6 +335,8 @@ def warnings(loaded: Settings) -> list[str]:
         found.append("SMTP without TLS: MAIL_USE_TLS and MAIL_USE_SSL are both off")
     plain = [name for name, url in _provider_urls(loaded) if url.startswith("http://")]
     found += [f"{name} is plain http: whoever is in between can sign in as anybody" for name in plain]
+    if loaded.CAPTCHA_VERIFY_URL.startswith("http://"):
+        found.append("CAPTCHA_VERIFY_URL is plain http: whoever is in between can say who is a person")
     return found + _sms_warnings(loaded)
 
 
@@ -369,8 +391,24 @@ def _faults(loaded: Settings) -> list[str]:
             found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
-    found += _sms_faults(loaded) + _provider_faults(loaded)
+    found += _stranger_faults(loaded) + _sms_faults(loaded) + _provider_faults(loaded)
     return found + (_secret_faults(loaded) if loaded.APP_ENV == "production" else [])
+
+
+def _stranger_faults(loaded: Settings) -> list[str]:
+    found = []
+    for name in ("IP_ALLOW", "IP_DENY"):
+        for one in keys(getattr(loaded, name)):
+            try:
+                network(one)
+            except ValueError as error:
+                found.append(f"{name}: {one!r} is no network ({error})")
+    url = loaded.CAPTCHA_VERIFY_URL
+    if url and not re.match(r"https?://[^/\s]+(/\S*)?\Z", url):
+        found.append(f"CAPTCHA_VERIFY_URL: {url!r} is not an http(s) address")
+    if url and not loaded.CAPTCHA_SECRET:
+        found.append("CAPTCHA_VERIFY_URL is set, and CAPTCHA_SECRET is not set")
+    return found
 
 
 def _sms_faults(loaded: Settings) -> list[str]:

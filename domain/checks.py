@@ -8,7 +8,7 @@ import config
 from domain import cache, database, providers, schema
 from domain.errors import Refused
 from domain.provider_table import Row
-from outbound import discovery, smtp
+from outbound import discovery, siteverify, smtp
 from outbound.failures import Failed
 
 Check = tuple[str, Callable[[], str]]
@@ -70,6 +70,22 @@ def _redis() -> str:
     return "answers" if cache.client else "not configured, limits live in each process"
 
 
+def _captcha() -> str:
+    settings = config.settings
+    if settings.CAPTCHA == "off" or not settings.CAPTCHA_VERIFY_URL:
+        return settings.CAPTCHA if settings.CAPTCHA == "off" else f"{settings.CAPTCHA}, a proof of work"
+    try:
+        siteverify.passes(settings.CAPTCHA_VERIFY_URL, settings.CAPTCHA_SECRET, "no answer", None)
+    except siteverify.Away as away:
+        raise Bad(f"{settings.CAPTCHA_VERIFY_URL} {away}") from None
+    return f"{settings.CAPTCHA}, {settings.CAPTCHA_VERIFY_URL}"
+
+
+def _addresses() -> str:
+    allowed, denied = config.settings.IP_ALLOW, config.settings.IP_DENY
+    return f"{f'only {allowed}' if allowed else 'all'}{f', but not {denied}' if denied else ''} are served"
+
+
 def _provider(row: Row) -> str:
     if not providers.is_configured(row.name):
         return f"not configured, {row.title} sign-in is off"
@@ -82,4 +98,6 @@ CHECKS: tuple[Check, ...] = (
     ("schema", _schema),
     ("mail", _mail),
     ("redis", _redis),
+    ("addresses", _addresses),
+    ("captcha", _captcha),
 )

@@ -114,6 +114,14 @@ class ProviderFailed(Invalid):
     """The identity provider's answer could not be used."""
 
 
+class CaptchaRequired(Invalid):
+    """Show that you are a person: GET /captcha says how, and the answer goes into the field captcha."""
+
+
+class CaptchaFailed(Invalid):
+    """The CAPTCHA's answer is wrong, over, or was used before."""
+
+
 # Malformed or refused where services ask (RFC 6749 5.2, RFC 7009 2.2.1).
 class InvalidRequest(Invalid):
     """A parameter is missing, wrong or there twice, or a client proves itself in two ways."""

@@ -16,9 +16,11 @@ RESEND = "resend-confirmation"  # Filling mailboxes with confirmations.
 FORGOT = "forgot-password"  # Filling mailboxes with resets.
 CONFIRM = "confirm"  # Guessing confirmation links and codes.
 RESET = "reset-password"  # Guessing reset links.
+CAPTCHA = "captcha"  # Having puzzles made, to solve them in advance.
 
 BODY_BYTES = 64 * 1024  # No JSON body that we know comes near it; parsing more would only serve an attacker.
 PICTURE_BYTES = 16 * 1024 * 1024  # One picture, as it is uploaded.
+CAPTCHA_ANSWER = 8192  # Characters; the longest that we know of have half as many.
 HEADER_TOKEN_BYTES = 8 * 1024  # No token of ours comes near it; longer ones are refused unread.
 ROLES_CLAIM_BYTES = 2048  # In a token; with more it would not fit into a cookie (4096), and the claim is left out.
 ROLE_PERMISSIONS = 500  # Of one role.

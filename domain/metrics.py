@@ -48,6 +48,7 @@ class Counts(NamedTuple):
     look_ups: dict[Cache, Counter]
     job_runs: Counter
     alerts: Counter
+    captchas: Counter
 
 
 class _Place(NamedTuple):
@@ -156,6 +157,11 @@ def alert(rule: str) -> None:
     _counts.alerts.labels(rule).inc()
 
 
+def captcha(result: str) -> None:
+    """Somebody was asked to show that they are a person: `required`, `passed`, `failed`, or `away` where the verifier is."""
+    _counts.captchas.labels(result).inc()
+
+
 def job_run(job: str, result: str) -> None:
     """A job has run; `result` is `ok` or the name of what stopped it."""
     _counts.job_runs.labels(job, result).inc()
@@ -193,6 +199,7 @@ def _made() -> Counts:
         {"hit": look_ups.labels("hit"), "miss": look_ups.labels("miss"), "away": look_ups.labels("away"), "off": look_ups.labels("off")},
         counter("job_runs", "Runs of scheduled jobs, by what came of them.", "job", "result"),
         counter("alerts", "Alerts that were raised, by rule.", "rule"),
+        counter("captchas", "CAPTCHAs that were asked for, by what came of them.", "result"),
     )
 
 

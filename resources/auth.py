@@ -1,6 +1,6 @@
 """Sign in, sign out, and prove again that it is you."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from flask import Response
 
@@ -8,27 +8,27 @@ from domain import cards, login, sessions
 from domain.caller import Caller, Client
 from resources import credentials, sign_in
 from resources.base import Resource
-from resources.shapes import Body, Code, Cookies, Done, Email, Given, Method, Out, Password, Token, Username
+from resources.shapes import Asked, Body, Code, Cookies, Done, Email, Given, Method, Out, Password, Username
 from resources.sign_in import Tokens, Waiting
 from resources.users import UserOut
 
 
-class LoginByEmail(Body):
+class LoginByEmail(Asked):
     """An address and a password."""
 
+    guesses: ClassVar[bool] = True
     email: Email
     password: Password
     cookies: Given[Cookies] = None
-    captcha: Given[Token] = None
 
 
-class LoginByUsername(Body):
+class LoginByUsername(Asked):
     """A username and a password."""
 
+    guesses: ClassVar[bool] = True
     username: Username
     password: Password
     cookies: Given[Cookies] = None
-    captcha: Given[Token] = None
 
 
 class SignedOut(Done):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from types import UnionType
 from typing import Any, ClassVar, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -9,12 +10,12 @@ import flask_restful
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from domain import limits
+from domain import captcha, limits
 from domain.caller import Caller
 from domain.errors import NotFound, Refused
 from resources import credentials, limiter, page, reading
 from resources.access import Rule
-from resources.shapes import JSON, Body, Out, Page, Query
+from resources.shapes import JSON, Asked, Body, Out, Page, Query
 
 
 class Route(NamedTuple):
@@ -67,7 +68,8 @@ class Resource(flask_restful.Resource):  # type: ignore[misc]
         query = reading.query(operation.query) if operation.query else None
         given = {"body": body, "query": query, "caller": caller, "client": credentials.client} | parts
         call = getattr(self, method.lower())
-        answer = call(**{name: given[name]() if name == "client" else given[name] for name in operation.needs})
+        with _guard(body):
+            answer = call(**{name: given[name]() if name == "client" else given[name] for name in operation.needs})
         return respond(answer)
 
     def find(self, caller: Caller | None, **parts: str) -> None:
@@ -169,6 +171,14 @@ def _parse(operation: Operation) -> tuple[Any, Exception | None]:
     except (Refused, HTTPException) as fault:
         return None, fault
     return None, None
+
+
+def _guard(body: Any) -> AbstractContextManager[None]:
+    """Around the call: what keeps robots from it, if the body is one that strangers send."""
+    asks = isinstance(body, Asked)
+    if not asks and not (isinstance(body, Body) and body.guesses):
+        return nullcontext()
+    return captcha.guard(credentials.client(), body.captcha if asks else None, asks=asks, guesses=body.guesses)
 
 
 def operation_of(route: Route) -> Operation:

@@ -9,7 +9,7 @@ from domain import sign_up
 from domain.caller import Client
 from resources import base
 from resources.base import Resource
-from resources.shapes import Accepted, Body, Code, Done, Email, Page
+from resources.shapes import Accepted, Asked, Body, Code, Done, Email, Page
 
 
 class Confirmed(Done):
@@ -30,11 +30,12 @@ class ConfirmPage(Page):
 class ConfirmIn(Body):
     """The six digits of the mail."""
 
+    guesses: ClassVar[bool] = True
     email: Email
     code: Code
 
 
-class EmailIn(Body):
+class EmailIn(Asked):
     """An address."""
 
     email: Email

@@ -1,4 +1,6 @@
-"""What every request and every answer has, whatever it is about: an id, security headers, https where it is forced."""
+"""What every request and every answer has, whatever it is about: an address that is served, an id, security headers, https
+where it is forced.
+"""
 
 import re
 import secrets
@@ -8,11 +10,13 @@ from urllib.parse import quote
 from flask import Flask, Response, g, redirect, request
 
 import config
-from domain.errors import HttpsRequired
+from domain import networks
+from domain.errors import Forbidden, HttpsRequired
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 PATH = "/:@!$&'()*+,;=~"  # What may stand in a path as it is, besides letters and digits (RFC 3986 3.3).
-OPEN_TO_HTTP = ("/healthz", "/readyz", "/metrics")
+OPEN_TO_ALL = ("/healthz", "/readyz", "/metrics")  # To every address, and over plain http.
+ELSEWHERE = "This server is not open to your address."
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +35,11 @@ def register(app: Flask) -> None:
 def _begin() -> "Response | None":
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    if not config.settings.FORCE_HTTPS or request.is_secure or request.path in OPEN_TO_HTTP:
+    if request.path.rstrip("/") in OPEN_TO_ALL:
+        return None
+    if not networks.admits(request.remote_addr):
+        raise Forbidden(ELSEWHERE)
+    if not config.settings.FORCE_HTTPS or request.is_secure:
         return None
     if request.method not in ("GET", "HEAD"):
         raise HttpsRequired

@@ -7,7 +7,7 @@ from domain.caller import Caller, Client
 from domain.errors import TokenMissing
 from resources import sign_in
 from resources.base import Resource
-from resources.shapes import Accepted, Body, Code, Cookies, Email, Given, Method, Out, Token
+from resources.shapes import Accepted, Asked, Body, Code, Cookies, Email, Given, Method, Out, Token
 from resources.sign_in import Tokens, Waiting
 
 
@@ -18,7 +18,7 @@ class SendForTicket(Body):
     method: Method
 
 
-class SendToSignIn(Body):
+class SendToSignIn(Asked):
     """A code to sign in with."""
 
     email: Email
@@ -42,6 +42,7 @@ class OtpSent(Out):
 class SecondFactor(Body):
     """The code that a sign-in waits for: its second factor, or the proof of its address."""
 
+    guesses: ClassVar[bool] = True
     mfa_token: Token
     method: Method
     code: Code
@@ -52,6 +53,7 @@ class SecondFactor(Body):
 class MailedCode(Body):
     """The code of a mail that was asked for to sign in."""
 
+    guesses: ClassVar[bool] = True
     otp_token: Token
     code: Code
     cookies: Given[Cookies] = None

@@ -12,10 +12,11 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from domain import limits
+from domain import captcha, limits
 from domain.errors import CsrfFailed, Forbidden, HttpsRequired, Refused, TokenInvalid
 from resources import forwarded, frame, limiter, reading
 from resources.base import Operation
+from resources.shapes import Asked
 
 Kinds = frozenset[type[Refused]]
 HOUSE = ("domain", "outbound", "resources")
@@ -44,7 +45,9 @@ def of(operation: Operation) -> Kinds:
 def _steps(operation: Operation) -> Iterator[Callable[..., Any]]:
     """What `base.Resource` does before it calls the method."""
     route = operation.route
-    yield from (frame._begin, route.access.look)
+    if route.urls[0] not in frame.OPEN_TO_ALL:
+        yield frame._begin
+    yield route.access.look
     yield from route.access.rights
     yield from route.access.proofs
     if route.limit != limits.FREE:
@@ -54,6 +57,8 @@ def _steps(operation: Operation) -> Iterator[Callable[..., Any]]:
     if operation.query and set(operation.query.model_fields) - operation.query.as_sent:
         yield reading.query
     yield route.resource.find
+    if any(issubclass(shape, Asked) for shape in operation.shapes):
+        yield captcha.guard
 
 
 _known: dict[tuple[Any, type | None], Kinds] = {}

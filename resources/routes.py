@@ -8,6 +8,7 @@ from resources import (
     app_tokens,
     audit,
     auth,
+    captcha,
     devices,
     docs,
     email_confirmation,
@@ -74,6 +75,7 @@ TABLE: tuple[Row, ...] = (
     ("POST", "/api/password/reset", password_reset.ResetPassword, anyone, limits.RESET),
     ("POST", "/change-password /api/auth/change-password", password_reset.ChangePassword, signed_in, None),
     ("GET", "/password-policy", password_reset.PasswordPolicy, anyone, None),
+    ("GET", "/captcha", captcha.Captcha, anyone, limits.CAPTCHA),
     # Profile
     ("GET", "/profile", profile.Profile, profile_reader, None),
     ("PUT", "/profile", profile.Profile, profile_writer, None),

@@ -21,6 +21,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     media_types: ClassVar[tuple[str, ...]] = (JSON,)
     max_bytes: ClassVar[int] = limits.BODY_BYTES
+    guesses: ClassVar[bool] = False  # Whether it holds a secret that a stranger may be trying out (`domain/captcha.py`).
 
 
 class Query(BaseModel):
@@ -135,6 +136,18 @@ Method = Annotated[str, StringConstraints(min_length=1, max_length=64), Field(ex
 Cookies = Annotated[bool, Field(examples=[False], description="Whether the tokens are set as cookies.")]
 Moment = Annotated[AwareDatetime, AfterValidator(_moment)]  # RFC 3339, as UTC.
 Token = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+Captcha = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=limits.CAPTCHA_ANSWER),
+    Field(description="What the CAPTCHA's widget gave, where one is asked for (GET /captcha)."),
+]
+
+
+class Asked(Body):
+    """What a stranger sends who may have to show that they are a person."""
+
+    captcha: Given[Captcha] = None
 
 
 class Proof(Body):

@@ -5,17 +5,16 @@ from typing import ClassVar, Literal
 from domain import sign_up
 from domain.caller import Client
 from resources.base import Resource
-from resources.shapes import Body, Done, Email, Given, Name, Password, Token, Username
+from resources.shapes import Asked, Done, Email, Given, Name, Password, Username
 
 
-class SignUpIn(Body):
-    """What an account needs; `captcha` is for servers that ask for one."""
+class SignUpIn(Asked):
+    """What an account needs."""
 
     email: Email
     password: Password
     username: Given[Username] = None
     name: Given[Name] = None
-    captcha: Given[Token] = None
 
 
 class ConfirmationSent(Done):

@@ -284,6 +284,29 @@ def test_text_messages_that_could_not_leave_stop_the_start(load, given, words):
     assert [line for line in refused(load, **given) if "SMS" in line] == words
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"IP_DENY": "192.0.2.1/24"}, ["IP_DENY: '192.0.2.1/24' is no network (192.0.2.1/24 has host bits set)"]),
+        (
+            {"IP_ALLOW": "192.0.2.0/24, office"},
+            ["IP_ALLOW: 'office' is no network ('office' does not appear to be an IPv4 or IPv6 network)"],
+        ),
+        ({"CAPTCHA_VERIFY_URL": "verifier", "CAPTCHA_SECRET": "s"}, ["CAPTCHA_VERIFY_URL: 'verifier' is not an http(s) address"]),
+        ({"CAPTCHA_VERIFY_URL": "https://verifier.example"}, ["CAPTCHA_VERIFY_URL is set, and CAPTCHA_SECRET is not set"]),
+    ],
+)
+def test_what_could_not_keep_strangers_out_stops_the_start(load, given, words):
+    assert refused(load, **given) == words
+
+
+def test_a_verifier_by_plain_http_is_a_warning(production):
+    plain = production(CAPTCHA="always", CAPTCHA_VERIFY_URL="http://verifier.example", CAPTCHA_SECRET="s")
+    assert [line for line in config.warnings(plain) if "CAPTCHA" in line] == [
+        "CAPTCHA_VERIFY_URL is plain http: whoever is in between can say who is a person"
+    ]
+
+
 def test_weak_text_messages_are_one_warning_each(production):
     assert sum("SMS_PROVIDER is console" in line for line in config.warnings(production(SMS_PROVIDER="console"))) == 1
     plain = production(SMS_PROVIDER="http", SMS_URL="http://gateway.example", SMS_COUNTRIES="AT")

@@ -9,8 +9,9 @@ from sqlalchemy import Engine, event
 
 from resources.base import operation_of
 from resources.routes import ROUTES
-from tests.attacks.acts import while_open
+from tests.attacks.acts import OTHER, while_open
 from tests.attacks.strangers import FLOWS, STATES, Who, everybody
+from tests.captchas import person
 from tests.visitor import PASSWORD, Visitor
 
 ROUNDS = 7  # Past the limit of wrong guesses, and past the three sign-ups that an address may have open.
@@ -58,6 +59,17 @@ def test_one_flow_after_the_other_costs_the_same_work_whatever_the_address_has(h
     for number in range(2):
         for flow in flows if number else reversed(flows):
             _costs_the_same(work, whos, lambda who: FLOWS[flow].act(house, who), f"{flow}, round {number}")  # noqa: B023
+
+
+@pytest.mark.settings(CAPTCHA="after_failures", CAPTCHA_DIFFICULTY=1, FAILED_ATTEMPTS_LIMIT=20)
+def test_counting_failures_and_asking_for_a_captcha_cost_the_same_work_too(house, email, work):
+    whos = everybody(house, email)
+    for visitor in (house, person(house)):
+        for flow in ("login", "signup", "forgot-password"):
+            _costs_the_same(work, whos, lambda who: FLOWS[flow].act(visitor, who), flow)  # noqa: B023
+        for number in range(20):
+            house.login(f"{number}.{email}", OTHER)
+        assert house.login(email, OTHER).code == "captcha_required"
 
 
 @pytest.mark.settings(SIGN_UP="invited")

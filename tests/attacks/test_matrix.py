@@ -89,6 +89,7 @@ ROWS = {
     "POST /api/password/reset": ("anyone", {"token": "something", "password": PASSWORD}, (400, "link_invalid")),
     "POST /change-password": ("signed_in", {"current_password": PASSWORD, "new_password": "short"}, (400, "weak_password")),
     "GET /password-policy": ("anyone", None, (200, None)),
+    "GET /captcha": ("anyone", None, (404, "not_found")),  # CAPTCHA is off.
     "GET /profile": ("profile_reader", None, (200, None)),
     "PUT /profile": ("profile_writer", {"bio": "x"}, (200, None)),
     "PATCH /profile": ("profile_writer", {"bio": "x"}, (200, None)),

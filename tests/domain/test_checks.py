@@ -9,6 +9,7 @@ import pytest
 import config
 from domain import cache, checks, database, schema
 from tests import databases
+from tests.captchas import verifier
 from tests.provider import away
 from tests.providers import NAMES, OWN, TENANT, everybody, settings_of
 from tests.serving import free_port
@@ -99,6 +100,22 @@ def test_google_is_asked_for_its_discovery(page, finding):
 def test_a_google_that_is_away_fails():
     settings(GOOGLE_CLIENT_ID="client", GOOGLE_DISCOVERY_URL="http://127.0.0.1:1/discovery")
     assert failed() == ["google"]
+
+
+def test_who_is_served_and_who_is_asked_is_said():
+    assert (found("addresses"), found("captcha")) == ((True, "all are served"), (True, "off"))
+    settings(IP_ALLOW="192.0.2.0/24", IP_DENY="192.0.2.7", CAPTCHA="always")
+    assert found("addresses") == (True, "only 192.0.2.0/24, but not 192.0.2.7 are served")
+    assert found("captcha") == (True, "always, a proof of work")
+    with verifier() as running:
+        settings(CAPTCHA_VERIFY_URL=running.url, CAPTCHA_SECRET="our-own-secret")
+        running.says = (200, b'{"success": false, "error-codes": ["invalid-input-response"]}', {})
+        assert found("captcha") == (True, f"always, {running.url}")
+        running.says = (200, b'{"success": false, "error-codes": ["invalid-input-secret"]}', {})
+        assert found("captcha") == (False, f"{running.url} refuses our request: invalid-input-secret")
+    settings(CAPTCHA_VERIFY_URL="http://127.0.0.1:1/")
+    assert failed() == ["captcha"]
+    assert "our-own-secret" not in str(list(checks.each()))
 
 
 def test_every_provider_is_a_line():

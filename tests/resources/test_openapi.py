@@ -117,9 +117,9 @@ def test_a_picture_goes_as_a_file_in_a_form():
 
 def test_the_codes_of_an_operation_are_those_that_its_code_can_raise():
     assert codes("POST", "/login") == {
-        "400": {"malformed_json", "malformed_request", "validation_failed"},
+        "400": {"captcha_failed", "captcha_required", "malformed_json", "malformed_request", "validation_failed"},
         "401": {"invalid_credentials"},
-        "403": {"account_disabled", "email_not_confirmed", "https_required", "password_expired"},
+        "403": {"account_disabled", "email_not_confirmed", "forbidden", "https_required", "password_expired"},
         "413": {"too_large"},
         "415": {"unsupported_media_type"},
         "429": {"rate_limited", "too_many_attempts"},
