@@ -279,7 +279,7 @@ def audit_export(after: int | None, since: datetime | None) -> None:
 
 @click.command()
 def check() -> None:
-    """Try configuration, database, mail, Redis and providers, a line each; exit 1 if any fails."""
+    """Try configuration, database, keys, mail, Redis and providers, a line each; exit 1 if any fails."""
     findings = []
     for finding in checks.each():
         click.echo(f"{'ok  ' if finding.is_good else 'FAIL'} {finding.part}: {finding.words}")
