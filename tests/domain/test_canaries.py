@@ -179,7 +179,7 @@ def test_a_database_that_has_no_tables_is_away_or_is_only_read_stops_nobody(monk
 def test_the_application_refuses_to_start_in_every_environment(environment, monkeypatch, tmp_path):
     live()
     canaries.keep()
-    given = {**GIVEN, "JWT_SECRET_KEY": "another one of 0123456789abcdefghij", "APP_ENV": environment, "LOG_LEVEL": "ERROR"}
+    given = {**GIVEN, "JWT_SECRET_KEY": "another one of 0123456789abcdefghij", "APP_ENV": environment, "JOBS_IN_PROCESS": False}
     given |= {name: str(getattr(config.settings, name)) for name in ("INSTANCE_DIR", "UPLOADS_DIR", "SQLALCHEMY_DATABASE_URI")}
     database.disconnect()
     create_app(**given)
