@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import cli
 import config
-from domain import activity, agents, cache, database, limits, metrics, places, schema, signing
+from domain import activity, agents, cache, canaries, database, limits, metrics, places, schema, signing
 from domain.errors import Unavailable
 from jobs import schedule
 from pages import views
@@ -72,6 +72,8 @@ def _load(given: dict[str, object]) -> config.Settings:
         database.connect(settings)
         if settings.APP_ENV == "production" and cli.is_serving() and _schema_is_old():
             faults = [*faults, "The database has an old schema: run `flask migrate up`"]
+        if not faults and cli.is_serving():
+            faults = canaries.keep()
     if faults or settings is None:
         cli.refuse(config.Refusal(faults))
     return settings

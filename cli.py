@@ -17,6 +17,7 @@ import config
 from domain import (
     accounts,
     addresses,
+    canaries,
     checks,
     imports,
     keys,
@@ -109,9 +110,16 @@ def migrate_status() -> None:
     click.echo(f"at {found.current or 'nothing'}, newest {found.newest}, pending: {' '.join(found.pending) or 'none'}")
 
 
+def _require_keys() -> None:
+    """Write nothing under keys that do not fit what is stored. Commands that repair do not ask."""
+    if found := canaries.faults():
+        raise click.ClickException("\n".join(found))
+
+
 @click.group()
 def users() -> None:
     """Accounts."""
+    _require_keys()
 
 
 @users.command("create")
@@ -163,6 +171,7 @@ for _act in ACTS:
 @click.group()
 def jobs() -> None:
     """What runs on a clock."""
+    _require_keys()
 
 
 @jobs.command("list")
@@ -202,6 +211,11 @@ def keys_rotate_encryption() -> None:
     click.echo(f"{done.rotated} secrets are encrypted under the newest key.")
     if done.unreadable:
         click.echo(f"{done.unreadable} secrets are under none of the keys, and were left as they are.", err=True)
+    if done.older:
+        raise click.ClickException(
+            f"{done.older} are under an older key: a process without the new one in front runs. Restart it, and again."
+        )
+    click.echo("Nothing is left under the others: they can go.")
 
 
 @keys_rotate.command("signing")
@@ -209,6 +223,19 @@ def keys_rotate_encryption() -> None:
 def keys_rotate_signing() -> None:
     """A new key pair for tokens (ES256, EdDSA); the old one verifies until its last token is over."""
     click.echo(f"Within a minute every worker signs with {signing.rotate()}.")
+
+
+@keys_.command("accept")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@refusals()
+def keys_accept(*, yes: bool) -> None:
+    """Let the server start with the present keys, although others were in use and are lost."""
+    for fault in canaries.faults():
+        click.echo(fault, err=True)
+    if not yes:
+        click.confirm("Nobody will be able to use what is stored under the others. Go on?", abort=True)
+    canaries.accept()
+    click.echo("The server starts with the present keys.")
 
 
 @click.group("sessions")
@@ -227,6 +254,7 @@ def sessions_end() -> None:
 @click.group("audit")
 def audit_() -> None:
     """Who did what."""
+    _require_keys()
 
 
 @audit_.command("verify")
@@ -251,7 +279,7 @@ def audit_export(after: int | None, since: datetime | None) -> None:
 
 @click.command()
 def check() -> None:
-    """Try configuration, database, mail, Redis and providers, a line each; exit 1 if any fails."""
+    """Try configuration, database, keys, mail, Redis and providers, a line each; exit 1 if any fails."""
     findings = []
     for finding in checks.each():
         click.echo(f"{'ok  ' if finding.is_good else 'FAIL'} {finding.part}: {finding.words}")

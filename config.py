@@ -301,7 +301,7 @@ def load(**given: Any) -> Settings:
     """
     global settings
     loaded = _read(given)
-    loaded.INSTANCE_DIR.mkdir(parents=True, exist_ok=True)
+    loaded.INSTANCE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     faults = _faults(loaded)
     if faults:
         raise Refusal(faults, loaded)

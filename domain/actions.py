@@ -37,6 +37,7 @@ ACTIONS = {
     "key.ended": "An API key was ended because nobody had used it for long.",
     "key.refused": "An API key that has run out, or was ended, was used.",
     "key.revoked": "An API key was ended by its owner.",
+    "keys.accepted": "An operator let the server start with other keys than this database was written under.",
     "not_me": "The owner said of a notice that it was not them: everything ended, and the password is void.",
     "password.changed": "The password was changed in a running session.",
     "password.reset": "The password was set by a mailed link; everything that was running ended.",

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 import config
-from domain import cache, database, providers, schema
+from domain import cache, canaries, database, providers, schema
 from domain.errors import Refused
 from domain.provider_table import Row
 from outbound import discovery, siteverify, smtp
@@ -54,6 +54,14 @@ def _schema() -> str:
     return str(found.current)
 
 
+def _keys() -> str:
+    if schema.status().pending:
+        return "not compared, the schema is old"
+    if found := canaries.faults():
+        raise Bad("; ".join(found))
+    return "those that this database was written under"
+
+
 def _mail() -> str:
     smtp.check()
     settings = config.settings
@@ -96,6 +104,7 @@ CHECKS: tuple[Check, ...] = (
     ("configuration", _configuration),
     ("database", _database),
     ("schema", _schema),
+    ("keys", _keys),
     ("mail", _mail),
     ("redis", _redis),
     ("addresses", _addresses),

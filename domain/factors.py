@@ -60,11 +60,12 @@ def send_code(db: Database, user: User, method: str, purpose: str, subject: str,
 
 
 def number_of(db: Database, user_id: str) -> str:
-    """The telephone number that texted codes of this user go to; `ValidationFailed` if there is none."""
+    """The telephone number that texted codes of this user go to; `ValidationFailed` if there is none that can be read."""
     found = next((one.secret_encrypted for one in on(db, user_id) if one.type == SMS), None)
-    if found is None:
+    number = secrets.opened(found or b"")
+    if number is None:
         raise ValidationFailed(errors=[Fault("method", "not_enrolled", "This method is not on for this account.")])
-    return secrets.decrypt(found)
+    return number
 
 
 def accept(db: Database, user: User, method: str, code: str, subject: str, client: Client, *, purpose: str = tickets.SECOND_FACTOR) -> bool:

@@ -81,8 +81,11 @@ def come_back(db: Database, provider: str, state: str, browser: str | None) -> t
 
 
 def visit_of(flow: SocialFlow, state: str) -> Visit:
-    """The secrets of a visit that has come back."""
-    return Visit(providers.callback(flow.provider), state, flow.nonce, secrets.decrypt(flow.verifier_encrypted))
+    """The secrets of a visit that has come back; `LinkInvalid` if they are under a key that was lost meanwhile."""
+    verifier = secrets.opened(flow.verifier_encrypted)
+    if verifier is None:
+        raise LinkInvalid
+    return Visit(providers.callback(flow.provider), state, flow.nonce, verifier)
 
 
 def hand_over(db: Database, flow: SocialFlow, claims: Claims) -> str:

@@ -68,14 +68,24 @@ def flaw(stored: str) -> str | None:
     return "asks for more or less work than is served" if hash_formats.is_known(inner) else "is of no known form"
 
 
+def pepper_names() -> list[str]:
+    """The names of the peppers in the list, the newest first, as they stand in the hashes."""
+    return [_name(pepper) for pepper in config.keys(config.settings.PASSWORD_PEPPER)]
+
+
+def label_of(pepper_name: str) -> str:
+    """What the hashes under a pepper begin with."""
+    return f"v2${pepper_name}$"
+
+
 def _scheme() -> Scheme:
     return hash_formats.SCHEMES[config.settings.PASSWORD_SCHEME]
 
 
 def _label() -> str:
     """What new hashes begin with."""
-    peppers = config.keys(config.settings.PASSWORD_PEPPER)
-    return f"v2${_name(peppers[0])}$" if peppers else PLAIN
+    names = pepper_names()
+    return label_of(names[0]) if names else PLAIN
 
 
 def _parts(stored: str) -> tuple[str, str]:
@@ -98,7 +108,7 @@ def _secrets(label: str, password: str) -> list[bytes]:
 def _pepper(label: str) -> bytes | None:
     """The key of the digest under this label, made of the pepper that the label names; None if that is not listed."""
     for pepper in config.keys(config.settings.PASSWORD_PEPPER):
-        if label == f"v2${_name(pepper)}$":
+        if label == label_of(_name(pepper)):
             return hmac.digest(pepper.encode(), b"gatehouse password v2", "sha256")
     _warn(label)
     return None

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 import orjson
 
 import config
+
+
+class _File(WatchedFileHandler):
+    """LOG_FILE: where it is made anew, it is its owner's alone."""
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
 
 
 class _Line(logging.Formatter):
@@ -38,7 +46,7 @@ def set_up() -> None:
         root.removeHandler(handler)
         handler.close()
     assert config.settings.LOG_FILE is not None
-    for handler in (logging.StreamHandler(), WatchedFileHandler(config.settings.LOG_FILE, delay=True)):
+    for handler in (logging.StreamHandler(), _File(config.settings.LOG_FILE, delay=True)):
         handler.setFormatter(_Line())
         root.addHandler(handler)
     root.setLevel(config.settings.LOG_LEVEL)

@@ -69,7 +69,7 @@ def connect(settings: Settings) -> None:
     _folder = settings.INSTANCE_DIR / "metrics"
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_folder)  # The library has no other way to be told.
     try:
-        _folder.mkdir(parents=True, exist_ok=True)
+        _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         values.ValueClass = values.MultiProcessValue(_number)  # type: ignore[no-untyped-call]
     except OSError as error:
         logging.getLogger("gatehouse").warning("Counting in this process's memory only: %s", error)
@@ -237,7 +237,7 @@ def _prepare(path: Path) -> None:
         MultiProcessCollector.merge([str(path)])  # type: ignore[no-untyped-call]
         return
     new = path.with_suffix(".new")
-    with new.open("wb") as file:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
     new.replace(path)
 

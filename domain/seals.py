@@ -83,6 +83,15 @@ def end() -> End:
         return _end(db) or START
 
 
+def some_are_ours(newest: int) -> bool:
+    """Whether any of the newest seals was made with a SECRET_KEY of the list; so it is, too, where nothing is sealed yet."""
+    with reading() as db:
+        sealed = select(AuditEvent).where(AuditEvent.number.is_not(None)).order_by(AuditEvent.number.desc())
+        rows = db.scalars(sealed.limit(newest + 1)).all()
+    before = [End(row.number or 0, row.seal or "") for row in rows[1:]] + ([START] if len(rows) <= newest else [])
+    return not rows or any(row.seal in _seals(last, row) for last, row in zip(before, rows, strict=False))
+
+
 def walk(after: int | None = None) -> Iterator[AuditEvent]:
     """The sealed rows by their numbers, from behind this one on, in batches. `ValueError` or `TypeError` at one that can't be read."""
     while some := _behind(after):

@@ -47,6 +47,11 @@ def matches(stored: str, purpose: str, value: str) -> bool:
     return any(verdicts)
 
 
+def names() -> list[str]:
+    """Short names of the SECRET_KEYs, the newest first, which give none of them away."""
+    return [one[:16] for one in keyed_hashes("key name", "")]
+
+
 def encrypt(value: str) -> bytes:
     """Fernet under the newest FERNET_KEY."""
     return _fernet().encrypt(value.encode())
@@ -55,6 +60,23 @@ def encrypt(value: str) -> bytes:
 def decrypt(value: bytes) -> str:
     """The text that `encrypt` was given, under any of the FERNET_KEYs; `InvalidToken` if it is none of theirs."""
     return _fernet().decrypt(value).decode()
+
+
+def opened(value: bytes) -> str | None:
+    """The same where a key may have been lost: None if it is under none of them."""
+    try:
+        return decrypt(value)
+    except InvalidToken:
+        return None
+
+
+def is_newest(value: bytes) -> bool:
+    """Whether it is under the newest FERNET_KEY."""
+    try:
+        Fernet(config.keys(config.settings.FERNET_KEY)[0]).decrypt(value)
+    except InvalidToken:
+        return False
+    return True
 
 
 def rotate(value: bytes) -> bytes | None:

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import config
-from domain import cache, database, logs, metrics, schema
+from domain import cache, canaries, database, logs, metrics, schema
 from domain.errors import Refused
 from jobs import schedule
 
@@ -39,6 +39,8 @@ def _connect() -> None:
     metrics.connect(settings)
     if not schema.is_current():
         raise config.Refusal(["the database has an old schema; run `flask migrate up`"])
+    if faults := canaries.keep():
+        raise config.Refusal(faults)
 
 
 if __name__ == "__main__":

@@ -132,8 +132,7 @@ def house(settings):
     if settings["REDIS_URL"]:
         with redis.Redis.from_url(settings["REDIS_URL"]) as client:
             client.flushdb()
-    app = create_app(**settings)
-    empty()
+    app = opened(settings)
     yield Visitor(in_process(app), Mailbox())
     activity.forget()
     if cache.client is not None:
@@ -222,6 +221,14 @@ def still_clock(monkeypatch):
         monkeypatch.setattr(clock, "epoch", lambda: epoch)
 
     return stop
+
+
+def opened(settings):
+    """The app on its database, emptied before it starts: what another house has left there is under other keys."""
+    database.connect(config.load(**settings))
+    empty()
+    database.disconnect()
+    return create_app(**settings)
 
 
 def empty() -> None:

@@ -90,7 +90,12 @@ def _addressee(path) -> str:
 
 @cache
 def _read(path) -> Letter:
-    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    return read(path.read_bytes())
+
+
+def read(content: bytes) -> Letter:
+    """A letter as it went over the wire."""
+    message = email.message_from_bytes(content, policy=email.policy.default)
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     body, page = text.get_content(), html.get_content()
     return Letter(message["Subject"], message["To"], body.replace("\r\n", "\n"), page)

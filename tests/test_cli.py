@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 import cli
 import config
-from domain import accounts, audit, budgets, checks, clock, passwords, schema, seals, secrets, tickets
+from domain import accounts, audit, budgets, canaries, checks, clock, keys, passwords, schema, seals, secrets, tickets
 from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.errors import TooManyAttempts
@@ -23,6 +23,7 @@ from tests import databases
 from tests.serving import PATIENCE
 
 ROOT = Path(cli.__file__).resolve().parent
+DONE = "Nothing is left under the others: they can go.\n"
 EMAIL, PASSWORD = "jo@example.com", "correct horse battery"
 
 
@@ -224,13 +225,46 @@ def test_keys_rotate_encryption_says_how_many(flask, tables):
         db.add(factor)
     settings(FERNET_KEY=f"{new},{old}")
     answer = flask("keys rotate encryption")
-    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "1 secrets are encrypted under the newest key.\n", "")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, f"1 secrets are encrypted under the newest key.\n{DONE}", "")
     settings(FERNET_KEY=new)
     with reading() as db:
         assert secrets.decrypt(db.get(Factor, factor.id).secret_encrypted) == "seed"
     with transaction() as db:
         db.execute(update(Factor).values(secret_encrypted=b"garbage"))
     assert "1 secrets are under none of the keys" in flask("keys rotate encryption").stderr
+
+
+def test_with_another_key_only_what_repairs_works(flask, tables):
+    accounts.create(EMAIL)
+    canaries.keep()
+    right, wrong = config.settings.FERNET_KEY, Fernet.generate_key().decode()
+    settings(FERNET_KEY=wrong)
+    for words in (f"users unlock {EMAIL}", "jobs run deliver-mail", "audit export"):
+        refused = flask(words)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("Error: FERNET_KEY: ")
+    found = flask("check")
+    assert found.exit_code == 1
+    assert "FAIL keys: FERNET_KEY: " in found.stdout
+    assert "under none of the keys" in flask("keys rotate encryption").stderr
+    for words in ("migrate status", "migrate up", "sessions end --all", "users --help"):
+        assert flask(words).exit_code == 0
+    assert flask("keys accept", given="n\n").exit_code == 1
+    settings(FERNET_KEY=right)
+    assert flask("users unlock " + EMAIL).exit_code == 0
+    settings(FERNET_KEY=wrong)
+    accepted = flask("keys accept --yes")
+    assert (accepted.exit_code, accepted.stdout) == (0, "The server starts with the present keys.\n")
+    assert accepted.stderr.startswith("FERNET_KEY: ")
+    assert flask(f"users unlock {EMAIL}").exit_code == 0
+    assert not any(key in f"{one.output}" for one in (refused, found, accepted) for key in (right, wrong))
+
+
+def test_a_rotation_beside_a_server_with_the_old_list_fails(flask, tables, monkeypatch):
+    monkeypatch.setattr(keys, "rotate_encryption", lambda: keys.Rotation(3, 0, 2))
+    answer = flask("keys rotate encryption")
+    assert (answer.exit_code, answer.stdout) == (1, "3 secrets are encrypted under the newest key.\n")
+    assert answer.stderr.startswith("Error: 2 are under an older key: ")
 
 
 def test_keys_rotate_signing_makes_a_key_pair(flask, tables):

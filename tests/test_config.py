@@ -337,3 +337,11 @@ def test_an_alert_rule_that_is_unknown_or_about_no_account_can_end_no_session(lo
     for name in ("many_accounts", "new-country"):
         (line,) = refused(load, ALERTS_END_SESSIONS=f"new_country,{name}")
         assert line == f"ALERTS_END_SESSIONS: {name!r} is none of many_addresses, new_country, password_changes"
+
+
+def test_no_secret_gets_into_the_repository_or_an_image():
+    """The pages that keep files out name what holds secrets, and let in of it what holds none."""
+    for page, env in ((".gitignore", ".env"), (".dockerignore", "**/.env")):
+        listed = (config.HERE / page).read_text().split()
+        assert {env, f"{env}.*", "instance/*", "uploads/*"} <= set(listed)
+        assert sorted(one for one in listed if one.startswith("!")) == ["!.env.example", "!instance/.gitkeep", "!uploads/.gitkeep"]

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 
@@ -26,8 +27,17 @@ signed_out
 """
 
 
+@pytest.fixture
+def no_umask():
+    """Files get the modes that they are made with, and nothing takes any away."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands need curl")
-def test_the_life_of_a_user_happens_as_it_is_told(tmp_path):
+@pytest.mark.usefixtures("no_umask")
+def test_the_life_of_a_user_happens_as_it_is_told_and_its_files_are_their_owners_alone(tmp_path):
     told = dict(re.findall(r"([A-Z_]+)=(\S+)", re.search(r"^    (.*) make run$", LIFE, re.MULTILINE)[1]))
     places = {"INSTANCE_DIR": tmp_path / "instance", "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path / 'db'}"}
     settings = {"APP_ENV": "development", **places, **told}
@@ -38,6 +48,15 @@ def test_the_life_of_a_user_happens_as_it_is_told(tmp_path):
         environment = {**os.environ, **given, "FLASK_APP": "app", "PYTHONPATH": str(ROOT)}
         run = ["bash", "-eu", "-o", "pipefail", "-c", script]
         done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        made = [
+            path
+            for path in (tmp_path / "instance", *(tmp_path / "instance").rglob("*"), *tmp_path.glob("db*"))
+            if path.name != "server.out"
+        ]
+        open_to_others = [path.name for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077]
     assert done.returncode == 0, done.stdout + done.stderr
     said = [line for line in done.stdout.splitlines() if "sealed" not in line]
     assert " ".join(said) == " ".join(TOLD.split()), done.stderr
+    assert {"app.log", "secrets.json", "outbox", "db", "db-wal"} <= {path.name for path in made}
+    assert any(path.suffixes == [".eml", ".read"] for path in made)
+    assert open_to_others == []

@@ -6,7 +6,6 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed
 
-from app import create_app
 from domain import cache, database, limits
 from domain.permissions import Permission
 from resources import access, base
@@ -14,6 +13,7 @@ from resources.access import anyone
 from resources.base import Resource, Route
 from resources.routes import ROUTES
 from resources.shapes import Done
+from tests.conftest import opened
 from tests.visitor import PASSWORD
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
@@ -35,7 +35,7 @@ def methods_at(path: str) -> set[str]:
 @pytest.fixture
 def app(settings):
     """The application itself, for questions that a visitor can't ask."""
-    yield create_app(**settings)
+    yield opened(settings)
     if cache.client is not None:
         cache.client.close()
     database.disconnect()

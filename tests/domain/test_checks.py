@@ -73,7 +73,7 @@ def test_the_rest_is_tried_when_the_database_is_away_and_no_password_is_shown():
     database.disconnect()
     uri = "postgresql://gatehouse:hunter2@127.0.0.1:1/none"
     database.connect(config.load(APP_ENV="testing", SQLALCHEMY_DATABASE_URI=uri, INSTANCE_DIR=instance))
-    assert failed() == ["database", "schema"]
+    assert failed() == ["database", "schema", "keys"]
     assert "hunter2" not in str(list(checks.each()))
 
 

@@ -5,8 +5,9 @@ from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import select, update
 
 import config
-from domain import clock, database, keys, secrets
+from domain import canaries, clock, database, keys, secrets
 from domain.database import new_id, reading, transaction
+from domain.errors import Unavailable
 from model import Base, Factor, Mail, SocialFlow, User
 from tests import databases
 
@@ -54,7 +55,7 @@ def stored():
 def test_after_the_rotation_the_old_key_can_go():
     store()
     use(NEW, OLD)
-    assert keys.rotate_encryption() == (3, 0)
+    assert keys.rotate_encryption() == (3, 0, 0)
     use(NEW)
     assert sorted(map(secrets.decrypt, stored())) == ["seed", "verifier", "{}"]
     use(OLD)
@@ -66,7 +67,7 @@ def test_more_than_one_batch_is_rotated(monkeypatch):
     monkeypatch.setattr(keys, "BATCH", 2)
     store(count=5)
     use(NEW, OLD)
-    assert keys.rotate_encryption() == (7, 0)
+    assert keys.rotate_encryption() == (7, 0, 0)
     use(NEW)
     assert len(list(map(secrets.decrypt, stored()))) == 7
 
@@ -76,8 +77,58 @@ def test_a_secret_that_no_key_opens_is_left_and_told():
     with transaction() as db:
         db.execute(update(Factor).values(secret_encrypted=b"garbage"))
     use(NEW, OLD)
-    assert keys.rotate_encryption() == (2, 1)
+    assert keys.rotate_encryption() == (2, 1, 0)
     assert b"garbage" in stored()
+
+
+def test_a_rotation_that_was_cut_short_goes_on_where_it_was(monkeypatch):
+    monkeypatch.setattr(keys, "BATCH", 2)
+    store(count=5)
+    canaries.keep()
+    use(NEW, OLD)
+    with monkeypatch.context() as short:
+        short.setattr(keys, "_next", away_after(2, keys._next))
+        with pytest.raises(Unavailable):
+            keys.rotate_encryption()
+    under_newest = [value for value in stored() if secrets.is_newest(value)]
+    assert len(under_newest) == 4
+    use(NEW)
+    assert canaries.faults() == [canaries.WRONG_FERNET_KEY]  # The mark is the last to be rotated.
+    use(NEW, OLD)
+    assert keys.rotate_encryption() == (6, 0, 0)
+    assert {*under_newest} <= {*stored()}
+    use(NEW)
+    assert canaries.faults() == []
+    assert keys.rotate_encryption() == (0, 0, 0)
+
+
+def test_what_a_server_with_the_old_list_writes_meanwhile_is_told(monkeypatch):
+    store()
+    use(NEW, OLD)
+    rotate = keys._rotate
+
+    def late(key, column):
+        done = rotate(key, column)
+        if column is Factor.secret_encrypted:
+            use(OLD)
+            store()
+            use(NEW, OLD)
+        return done
+
+    monkeypatch.setattr(keys, "_rotate", late)
+    assert keys.rotate_encryption() == (5, 0, 1)
+    assert keys.rotate_encryption().older == 1  # `late` writes again.
+
+
+def away_after(batches, looking):
+    def look(*where):
+        nonlocal batches
+        if batches == 0:
+            raise Unavailable
+        batches -= 1
+        return looking(*where)
+
+    return look
 
 
 def test_every_encrypted_column_of_the_model_is_rotated():

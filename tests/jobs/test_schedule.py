@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 import config
-from domain import clock, database, mail, runs, schema
+from domain import canaries, clock, database, mail, runs, schema
 from domain.database import reading, transaction
 from domain.errors import NotFound
 from jobs import schedule
@@ -218,6 +219,13 @@ def test_a_process_stops_soon_though_the_mail_server_hangs(tables, process):
 def test_a_process_does_not_start_on_an_old_schema(process):
     one = process()
     assert "flask migrate up" in one.communicate(timeout=PATIENCE)[1]
+    assert one.returncode == 1
+
+
+def test_a_process_does_not_start_with_another_encryption_key(tables, process):
+    canaries.keep()
+    one = process(FERNET_KEY=Fernet.generate_key().decode())
+    assert canaries.WRONG_FERNET_KEY in one.communicate(timeout=PATIENCE)[1]
     assert one.returncode == 1
 
 
