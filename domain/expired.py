@@ -12,7 +12,22 @@ from sqlalchemy import ColumnElement, and_, delete, func, inspect, or_, select
 
 from domain import clock, limits, mail, pictures, runs
 from domain.database import changed, reading, transaction
-from model import Alert, ApiKey, AppToken, Base, Budget, Code, Device, Factor, Link, PendingLogin, SigningKey, SignUpAttempt, SocialFlow
+from model import (
+    Alert,
+    ApiKey,
+    AppToken,
+    Base,
+    Budget,
+    Code,
+    Device,
+    Factor,
+    Link,
+    PendingLogin,
+    SigningKey,
+    SignUpAttempt,
+    SocialFlow,
+    SpentChallenge,
+)
 
 BATCH = 1000  # Rows in one transaction: nobody else waits long.
 KEEP_MAILS_DAYS = 7  # That something was sent, or given up; what it said is gone already.
@@ -29,8 +44,8 @@ class Over(NamedTuple):
 
 
 def purge(*, dry_run: bool = False) -> int:
-    """Delete codes, links, tickets, attempts, flows, devices, counts, alerts and signing keys that are over, old mails and runs,
-    factors that nobody proved, keys and application tokens that ended long ago, and lost pictures; how many.
+    """Delete codes, links, tickets, attempts, flows, devices, spent challenges, counts, alerts and signing keys that are over, old
+    mails and runs, factors that nobody proved, keys and application tokens that ended long ago, and lost pictures; how many.
     """
     affected = sum(_count(over) if dry_run else _delete(over) for over in _everything())
     affected += mail.purge(clock.now() - timedelta(days=KEEP_MAILS_DAYS), dry_run=dry_run)
@@ -39,7 +54,7 @@ def purge(*, dry_run: bool = False) -> int:
 
 def _everything() -> Iterator[Over]:
     now, epoch = clock.now(), clock.epoch()
-    for table in (Code, Link, PendingLogin, SignUpAttempt, Device):
+    for table in (Code, Link, PendingLogin, SignUpAttempt, Device, SpentChallenge):
         yield Over(table, table.expires_at < now)
     yield Over(Alert, Alert.raised_at < now - timedelta(days=KEEP_ALERTS_DAYS))
     yield Over(SigningKey, SigningKey.ends_at < now)

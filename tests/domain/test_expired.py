@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from domain import clock, database, expired, limits
 from domain.database import new_id, reading, transaction
-from model import Base, Budget, Code, Device, JobRun, Link, Mail, MailCount, PendingLogin, SignUpAttempt, SocialFlow, User
+from model import Base, Budget, Code, Device, JobRun, Link, Mail, MailCount, PendingLogin, SignUpAttempt, SocialFlow, SpentChallenge, User
 from tests import databases
 
 PAST, FUTURE = timedelta(minutes=-1), timedelta(minutes=1)
@@ -45,10 +45,11 @@ def one_of_each(offset):
         Device(**common, user_id="u", token_hash=new_id(), last_used_at=now),
         SocialFlow(**common, provider="google", state_hash=new_id(), nonce="n", verifier_encrypted=b"v"),
         MailCount(key=new_id(), count=1, expires_at=now + offset),
+        SpentChallenge(key=new_id(), expires_at=now + offset),
     )
 
 
-TABLES = (Code, Link, PendingLogin, SignUpAttempt, Device, SocialFlow, MailCount)
+TABLES = (Code, Link, PendingLogin, SignUpAttempt, Device, SocialFlow, MailCount, SpentChallenge)
 
 
 def test_what_is_over_goes_and_what_is_not_over_stays():
