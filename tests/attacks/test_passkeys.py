@@ -50,13 +50,9 @@ def test_of_one_answer_comes_one_session(server, email, key, owner):
     assert count(SpentChallenge) == spent + 1
 
 
-def test_of_one_answer_without_a_counter_comes_one_session(server, email):
-    key = Authenticator(ORIGIN, counts=False)
-    add_passkey(server, server.member(email)["access_token"], key)
+@pytest.mark.parametrize("key", [Authenticator(ORIGIN, counts=False)])
+def test_of_one_answer_without_a_counter_comes_one_session_one_second_factor_and_one_step_up(server, email, key, owner):
     assert give(server, key.get(server.post("/passkeys/sign-in/options").json)) == {200: 1, 401: TIMES - 1}
-
-
-def test_of_one_answer_comes_one_second_factor_and_one_step_up(server, email, key, owner):
     server.turn_on_totp(owner["access_token"])
     mine = ticket(server, email)
     answer = key.get(server.post("/passkeys/sign-in/options", {"mfa_token": mine}).json)
