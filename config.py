@@ -11,7 +11,7 @@ import re
 import secrets
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet
@@ -28,7 +28,8 @@ from pydantic_settings import (
 HERE = Path(__file__).resolve().parent
 SAMPLES = {"change-me", "changeme", "secret", "dev", "sample", "your-secret-key", "password"}
 OTHER_NAMES = {"SQLALCHEMY_DATABASE_URI": "DATABASE_URI", "GOOGLE_DISCOVERY_URL": "SERVER_METADATA_URL"}  # Of earlier systems.
-ACCOUNT_ALERTS = ("many_addresses", "new_country", "password_changes")  # The rules of `domain/alerts.py` that concern an account.
+# The rules of `domain/alerts.py` that concern an account.
+ACCOUNT_ALERTS = ("cloned_passkey", "many_addresses", "new_country", "password_changes")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SECRET_NAMES = ("SECRET_KEY", "JWT_SECRET_KEY", "FERNET_KEY")
 # OpenID providers by configuration: what their names may not be, and which settings each of them has.
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     BASE_URL: str = _set("http://127.0.0.1:5000", "Where people reach this server; links in mails begin with it")
     FRONTEND_URL: str = _set("", "Where the single-page app lives, if there is one")
     CORS_ORIGINS: str = _set("", "Exact origins that may call from a browser, comma-separated")
+    PASSKEY_RP_ID: str = _set("", "The domain that passkeys belong to, for good; the host of FRONTEND_URL, else of BASE_URL, when empty")
     FORCE_HTTPS: bool = _set(False, "Refuse plain http, and send Strict-Transport-Security")
     TRUSTED_PROXIES: int = _set(0, "How many proxies in front add to X-Forwarded-For", ge=0)
 
@@ -263,6 +265,18 @@ class Settings(BaseSettings):
         return keys(self.CORS_ORIGINS)
 
     @property
+    def rp_id(self) -> str:
+        """The domain that passkeys belong to (the RP ID of W3C WebAuthn)."""
+        return self.PASSKEY_RP_ID.lower() or urlsplit(self.FRONTEND_URL or self.BASE_URL).hostname or ""
+
+    @property
+    def passkey_origins(self) -> list[str]:
+        """The origins on which passkeys may be made and shown: those of ours at their domain or below it, as browsers write them."""
+        ours = [urlsplit(url) for url in (self.FRONTEND_URL, self.BASE_URL, *self.cors_origins) if url]
+        fit = [one for one in ours if f".{one.hostname}".endswith(f".{self.rp_id}")]
+        return list(dict.fromkeys(f"{one.scheme}://{_host_and_port(one)}" for one in fit))
+
+    @property
     def oidc_providers(self) -> list[str]:
         """The names of the OpenID providers that are there by configuration alone."""
         return keys(self.OIDC_PROVIDERS)
@@ -389,6 +403,8 @@ def _faults(loaded: Settings) -> list[str]:
     for name in keys(loaded.ALERTS_END_SESSIONS):
         if name not in ACCOUNT_ALERTS:
             found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
+    if loaded.PASSKEY_RP_ID and not loaded.passkey_origins:
+        found.append(f"PASSKEY_RP_ID: neither FRONTEND_URL nor BASE_URL is at {loaded.PASSKEY_RP_ID!r} or below it")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
     found += _stranger_faults(loaded) + _sms_faults(loaded) + _provider_faults(loaded)
@@ -478,6 +494,13 @@ def _is_origin(value: str) -> bool:
         return bool(exact and urlsplit(value).port != 0)
     except ValueError:  # A host in brackets that is no IPv6 address, or a port beyond 65535.
         return False
+
+
+def _host_and_port(url: SplitResult) -> str:
+    """As an origin has them: without the scheme's own port (RFC 6454 6.2)."""
+    port = url.port if url.port != {"http": 80, "https": 443}.get(url.scheme) else None
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    return f"{host}:{port}" if port else host
 
 
 def _is_fernet(key: str) -> bool:

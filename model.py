@@ -257,7 +257,8 @@ class Passkey(Base):
     sign_count: Mapped[int] = mapped_column(BigInteger)
     aaguid: Mapped[str] = mapped_column(String(36))  # The authenticator's model.
     transports: Mapped[list[str]] = mapped_column(JSON)
-    backed_up: Mapped[bool]  # It is synchronised to other devices (W3C WebAuthn 3, 6.1.3).
+    backup_eligible: Mapped[bool]  # It may be synchronised to other devices, which never changes (W3C WebAuthn 3, 6.1.3).
+    backed_up: Mapped[bool]  # It is synchronised.
     name: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]

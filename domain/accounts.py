@@ -1,6 +1,6 @@
 """Accounts: find them, make them, switch them on and off."""
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
 from sqlalchemy.orm.attributes import set_committed_value
@@ -9,7 +9,7 @@ from domain import addresses, api_keys, audit, budgets, cards, clock, devices, p
 from domain.caller import Caller, Client
 from domain.database import changed, new_id, reading, transaction
 from domain.errors import EmailTaken, NotFound, TokenRevoked
-from model import User
+from model import Identity, Passkey, User
 
 ACTIVE, INACTIVE = "active", "inactive"
 
@@ -59,6 +59,12 @@ def get(user_id: str) -> User:
     if user is None:
         raise NotFound
     return user
+
+
+def ways_in(db: Database, user: User) -> int:
+    """How many things open an account that the act holds: its password, identities and passkeys. The mailbox is always one more."""
+    counts = [db.scalar(select(func.count()).select_from(table).where(table.user_id == user.id)) or 0 for table in (Identity, Passkey)]
+    return (user.password_hash is not None) + sum(counts)
 
 
 def budget_name(user: User | None, identifier: str) -> str:

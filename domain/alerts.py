@@ -118,7 +118,15 @@ def _password_changes(db: Database, since: datetime, threshold: int) -> Iterator
         yield Finding(user_id=user_id)
 
 
+def _cloned_passkeys(db: Database, since: datetime, _: int) -> Iterator[Finding]:
+    """An account one of whose passkeys seems to be there twice."""
+    twice = (AuditEvent.action == "passkey.cloned", AuditEvent.at > since, AuditEvent.user_id.is_not(None))
+    for user_id in db.scalars(select(AuditEvent.user_id).where(*twice).distinct().limit(MOST_FINDINGS)):
+        yield Finding(user_id=user_id)
+
+
 RULES = (
+    Rule("cloned_passkey", 1, timedelta(hours=1), _cloned_passkeys),
     Rule("many_accounts", 10, timedelta(hours=1), _many_accounts),
     Rule("many_addresses", 10, timedelta(hours=1), _many_addresses),
     Rule("new_country", 1, timedelta(hours=1), _new_country),

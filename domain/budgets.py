@@ -1,4 +1,4 @@
-"""Failure budgets: how often a caller may be wrong about an account's password or codes, exact over all workers.
+"""Failure budgets: how often a caller may be wrong about an account's password, codes or passkeys, exact over all workers.
 
 A try is taken before it is judged, by one guarded update, so a burst of parallel guesses gets no more than the limit
 (CVE-2024-4629); it is committed before the answer is known, so no rollback gives it back (CVE-2026-35597). The account is
@@ -17,7 +17,7 @@ from domain.database import add_if_absent, changed, reading, transaction
 from domain.errors import TooManyAttempts
 from model import Budget
 
-Kind = Literal["password", "code"]
+Kind = Literal["password", "code", "passkey"]
 STRANGER = ""
 
 

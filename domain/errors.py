@@ -234,6 +234,10 @@ class TooManyKeys(Conflict):
     """There are as many live keys as one user may have."""
 
 
+class TooManyPasskeys(Conflict):
+    """There are as many passkeys as one account may have."""
+
+
 class JobRunning(Conflict):
     """This job is running in another process."""
 

@@ -13,12 +13,14 @@ from domain import audit, clock, limits, mail, notices, secrets, texts, tickets,
 from domain.caller import Client
 from domain.database import changed, new_id, reading
 from domain.errors import Fault, ValidationFailed
-from model import Factor, RecoveryCode, User
+from model import Factor, Passkey, RecoveryCode, User
 
-TOTP, EMAIL, SMS, RECOVERY_CODE = "totp", "email", "sms", "recovery_code"
+TOTP, EMAIL, SMS, RECOVERY_CODE, PASSKEY = "totp", "email", "sms", "recovery_code", "passkey"
 KINDS = (TOTP, EMAIL, SMS)  # In the order in which they are offered.
 SENT = (EMAIL, SMS)  # Those whose code we send.
 AMR = {TOTP: "otp", EMAIL: "email", SMS: "sms", RECOVERY_CODE: "kba"}  # RFC 8176 words for each method.
+MFA = "mfa"  # The word of a session in which a second factor was given.
+PASSKEY_WORDS = ("hwk", "swk")  # A key that stays on its device, and one that may be copied to others.
 
 
 def on(db: Database, user_id: str) -> list[Factor]:
@@ -39,6 +41,15 @@ def methods_in(db: Database, user_id: str) -> list[str]:
     return [*kinds, RECOVERY_CODE] if kinds and recovery_codes_left(db, user_id) else list(kinds)
 
 
+def offered(db: Database, user_id: str) -> list[str]:
+    """The same with `passkey`, where a factor is on and the user has one: it is no code, but may be given in the place of one."""
+    codes = methods_in(db, user_id)
+    if not codes or db.scalar(select(Passkey.id).where(Passkey.user_id == user_id).limit(1)) is None:
+        return codes
+    last = [RECOVERY_CODE] if RECOVERY_CODE in codes else []
+    return [*(one for one in codes if one not in last), PASSKEY, *last]
+
+
 def require(user: User, method: str, *, but_not: Sequence[str] = ()) -> None:
     """Refuse a method that this user has not enrolled, or may not use here."""
     if method not in methods(user.id) or method in but_not:
@@ -46,8 +57,15 @@ def require(user: User, method: str, *, but_not: Sequence[str] = ()) -> None:
 
 
 def excluded(amr: Sequence[str]) -> list[str]:
-    """What may not follow on proofs of these words: a mailed code after a mailed one, for that is one mailbox twice."""
-    return [EMAIL] if AMR[EMAIL] in amr else []
+    """What may not follow on proofs of these words: a mailed code after a mailed one, for that is one mailbox twice; a passkey
+    after one that nobody's PIN, finger or face came with.
+    """
+    return [EMAIL] * (AMR[EMAIL] in amr) + [PASSKEY] * (is_passkey(amr) and MFA not in amr)
+
+
+def is_passkey(amr: Sequence[str]) -> bool:
+    """Whether a sign-in of these words began with a passkey."""
+    return bool(amr) and amr[0] in PASSKEY_WORDS
 
 
 def send_code(db: Database, user: User, method: str, purpose: str, subject: str, client: Client) -> None:

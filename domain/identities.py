@@ -109,10 +109,9 @@ def remove(caller: Caller, provider: str) -> None:
     """Unlink the caller's identity of a provider; `NotFound`, or `LastWayIn` where nothing else would open the account."""
     with transaction() as db:
         user = accounts.hold_caller(db, caller)  # So that of two removals at once the second sees what the first has left.
-        ways = list(db.scalars(select(Identity.provider).where(Identity.user_id == user.id)))
-        if provider not in ways:
+        if db.scalar(select(Identity.id).where(Identity.user_id == user.id, Identity.provider == provider)) is None:
             raise NotFound
-        if user.password_hash is None and ways == [provider]:
+        if accounts.ways_in(db, user) == 1:
             raise LastWayIn
         db.execute(delete(Identity).where(Identity.user_id == user.id, Identity.provider == provider))
         audit.of(db, "identity.unlinked", caller, provider=provider)

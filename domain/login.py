@@ -1,10 +1,12 @@
 """Sign-in: from the first factor through the stages to a session.
 
-Every first factor (password, mailed code, a provider) ends in `enter`, which walks the `stages`: the first one that is not
+Every first factor (password, mailed code, a provider, a passkey) ends in `enter`, which walks the `stages`: the first one that is not
 met becomes a pending sign-in with a ticket; when all are met there is a session. So no way in skips a check.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.orm import Session as Database
 
 import config
 from domain import accounts, audit, budgets, clock, devices, factors, metrics, passwords, sessions, sign_up, stages, tickets
@@ -24,7 +26,7 @@ from domain.stages import Entrance, Pending
 from model import Device, User
 
 # RFC 8176 words: how a session was authenticated. `mfa` is there once a second factor was given.
-PASSWORD, MAILED_CODE, SOCIAL, MFA = "pwd", "email", "social", "mfa"
+PASSWORD, MAILED_CODE, SOCIAL, MFA = "pwd", "email", "social", factors.MFA
 MISSING_CURRENT_PASSWORD = Fault("current_password", "missing", "Say the current password too.")
 LOOK_INTO_MAILBOX = "If you have just signed up, open the mail with your confirmation link first."
 
@@ -53,8 +55,19 @@ def begin(identifier: str, password: str, client: Client) -> Grant | Pending:
         raise InvalidCredentials(LOOK_INTO_MAILBOX)
 
 
-def enter(user: User, amr: list[str], client: Client, device: Device | None = None, tried: budgets.Try | None = None) -> Grant | Pending:
-    """Take a user who has given a first factor (by the try `tried`) through the stages. `AccountDisabled`."""
+def enter(
+    user: User,
+    amr: list[str],
+    client: Client,
+    device: Device | None = None,
+    tried: budgets.Try | None = None,
+    *,
+    proof: Callable[[Database], None] | None = None,
+) -> Grant | Pending:
+    """Take a user who has given a first factor (by the try `tried`) through the stages. `AccountDisabled`.
+
+    `proof` uses the factor up, in the same act, where that is still to be done; it refuses by raising.
+    """
     device = device or devices.recognise(client, user.id)
     with transaction() as db:
         if user.invited_at is not None:
@@ -63,7 +76,9 @@ def enter(user: User, amr: list[str], client: Client, device: Device | None = No
         fresh = accounts.hold(db, user.id)
         if fresh is None or not passwords.is_same(user, fresh):
             raise InvalidCredentials(LOOK_INTO_MAILBOX)
-        if fresh.status != accounts.ACTIVE:
+        if proof:
+            proof(db)
+        if fresh.status != accounts.ACTIVE or fresh.erase_at is not None:
             raise AccountDisabled
         if PASSWORD in amr:
             passwords.refuse_expired(fresh)
@@ -137,7 +152,7 @@ def prove_password(caller: Caller, user: User, password: str) -> None:
 def prove_factor(caller: Caller, method: str, code: str) -> None:
     """The running session's user gives a code of a factor that is on (or, without any factor or password, of the mailbox)."""
     user = accounts.get(caller.user_id)
-    if method not in step_up_methods(user, caller.amr) or method == "password":
+    if method not in step_up_methods(user, caller.amr) or method in ("password", factors.PASSKEY):  # Those are no codes.
         raise ReauthenticationRequired(methods=step_up_methods(user, caller.amr))
     tried = budgets.spend("code", accounts.budget_name(user, user.email), known_as(caller))
     with audit.failures("step_up", user.id, caller.client, tried=tried, session_id=caller.session_id, method=method):
@@ -163,7 +178,8 @@ def step_up_methods(user: User, amr: Sequence[str]) -> list[str]:
     if not user.mfa_enabled:
         return ["password"] if user.password_hash else ["email"]
     by_mail = MAILED_CODE in amr and (amr[0] == MAILED_CODE or MFA not in amr)
-    return [one for one in factors.methods(user.id) if not (by_mail and one == factors.EMAIL)]
+    with reading() as db:
+        return [one for one in factors.offered(db, user.id) if not (by_mail and one == factors.EMAIL)]
 
 
 def require_recent(caller: Caller, current_password: str | None = None) -> None:

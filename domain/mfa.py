@@ -13,7 +13,7 @@ from domain import accounts, audit, cards, clock, devices, factors, notices, ses
 from domain.caller import Caller
 from domain.database import changed, reading, transaction
 from domain.errors import MfaNotStarted, NotFound
-from model import Code, Factor, PendingLogin, RecoveryCode, User
+from model import Code, Factor, Passkey, PendingLogin, RecoveryCode, User
 
 
 class Overview(NamedTuple):
@@ -81,13 +81,13 @@ def reset(email: str) -> None:
 
 
 def reset_by(db: Database, caller: Caller | None, user_id: str) -> None:
-    """Turn everything off for who has lost it: factors, recovery codes, and whatever they opened. REQUIRE_MFA asks anew, grace
+    """Turn everything off for who has lost it: factors, recovery codes, passkeys, and whatever they opened. REQUIRE_MFA asks anew, grace
     and all. The administrator, or (None) the operator, has made sure who asks for it; the owner is told. `NotFound`.
     """
     user = accounts.hold(db, user_id)
     if user is None:
         raise NotFound
-    for table in (Factor, RecoveryCode, Code):
+    for table in (Factor, RecoveryCode, Code, Passkey):
         db.execute(delete(table).where(table.user_id == user.id))
     user.mfa_enabled, user.mfa_asked_at = False, None
     settle(db, user)

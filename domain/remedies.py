@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import accounts, audit, email_change, identities, mail, tickets
+from domain import accounts, audit, email_change, identities, mail, passkeys, tickets
 from domain.caller import Client
 from domain.database import transaction
 from domain.errors import LinkInvalid
@@ -61,6 +61,7 @@ def _secure(db: Database, user: User, client: Client) -> None:
     """Nothing that was open stays open, and the way in is the mailbox."""
     accounts.lock_down(db, user)
     identities.remove_recent(db, user.id)
+    passkeys.remove_recent(db, user.id)
     db.execute(update(User).where(User.id == user.id).values(password_hash=None))
     seconds = config.settings.RESET_SECONDS
     token = tickets.make_link(db, tickets.RESET, user.email, seconds)

@@ -15,6 +15,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 import config
 from domain import clock, devices, factors, roles, tickets
 from domain.database import changed
+from domain.errors import InvalidCredentials
 from model import Device, User
 
 SECOND_FACTOR, ENROLMENT = "second_factor", "enrolment"
@@ -47,22 +48,27 @@ def setup_by(user: User) -> datetime | None:
 
 
 def _second_factor(db: Database, entrance: Entrance) -> Pending | None:
-    """Met by a trusted device, or where no factor is on. A mailed code is no second factor after a first that was mailed."""
-    if not entrance.user.mfa_enabled or devices.is_trusted(db, entrance.device):
+    """Met by a trusted device, by a passkey with user verification, or where no factor is on. A mailed code is no second factor
+    after a first that was mailed; a passkey without user verification opens nothing alone, on whatever device.
+    """
+    user, unfit = entrance.user, factors.excluded(entrance.amr)
+    bare = factors.PASSKEY in unfit
+    if bare and not user.mfa_enabled:
+        raise InvalidCredentials
+    if not user.mfa_enabled or factors.MFA in entrance.amr or (not bare and devices.is_trusted(db, entrance.device)):
         return None
-    user = entrance.user
-    methods = [one for one in factors.methods_in(db, user.id) if one not in factors.excluded(entrance.amr)]
+    methods = [one for one in factors.offered(db, user.id) if one not in unfit]
     return Pending("mfa_required", tickets.make_pending(db, SECOND_FACTOR, user.email, entrance.amr, user.id), methods)
 
 
 def _enrolment(db: Database, entrance: Entrance) -> Pending | None:
-    """Met where a factor is on, where none is required, and within the grace."""
+    """Met where a factor is on, where none is required, within the grace, and for this time by a passkey with user verification."""
     user = entrance.user
     if user.mfa_enabled:
         return None
     _ask(db, user, clock.now() if _is_required(db, user) else None)
     until = setup_by(user)
-    if until is None or clock.now() < until:
+    if until is None or clock.now() < until or factors.MFA in entrance.amr:
         return None
     return Pending("mfa_setup_required", tickets.make_pending(db, ENROLMENT, user.email, entrance.amr, user.id), None)
 

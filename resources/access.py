@@ -91,6 +91,11 @@ def _unless_enrolling() -> Caller | None:
     return None if reading.sends("mfa_token") else credentials.whoever()
 
 
+def _unless_finishing() -> Caller | None:
+    """The same for a sign-in that is on its way to a second factor, where another may still run in this browser."""
+    return None if reading.sends("mfa_token") else _perhaps()
+
+
 def _recently(caller: Caller | None, body: Any) -> None:
     if caller is None or caller.kind != "sign_in":
         return  # Who comes with a ticket has given a first factor just now; a key was made after a recent sign-in.
@@ -143,6 +148,7 @@ def _unless_oneself(right: Callable[[Caller], None], caller: Caller) -> None:
 
 anyone = Rule("anyone", _nobody, security=(), kinds=frozenset())
 perhaps_signed_in = Rule("perhaps_signed_in", _perhaps, security=({"bearer": []}, {"cookie": []}, {}))
+perhaps_signed_in_or_finishing = perhaps_signed_in._replace(name="perhaps_signed_in_or_finishing", look=_unless_finishing)
 whoever_signed_in = Rule("whoever_signed_in", _whoever, security=({"bearer": []}, {"cookie": []}, {}))
 signed_in = Rule("signed_in", credentials.whoever)
 recently_signed_in = Rule("recently_signed_in", credentials.whoever, proofs=(_recently,))

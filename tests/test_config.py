@@ -336,7 +336,7 @@ def test_an_alert_rule_that_is_unknown_or_about_no_account_can_end_no_session(lo
     assert config.keys(loaded.ALERTS_END_SESSIONS) == ["new_country", "many_addresses"]
     for name in ("many_accounts", "new-country"):
         (line,) = refused(load, ALERTS_END_SESSIONS=f"new_country,{name}")
-        assert line == f"ALERTS_END_SESSIONS: {name!r} is none of many_addresses, new_country, password_changes"
+        assert line == f"ALERTS_END_SESSIONS: {name!r} is none of cloned_passkey, many_addresses, new_country, password_changes"
 
 
 def test_no_secret_gets_into_the_repository_or_an_image():

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("sign_count", sa.BigInteger(), nullable=False),
         sa.Column("aaguid", sa.String(length=36), nullable=False),
         sa.Column("transports", sa.JSON(), nullable=False),
+        sa.Column("backup_eligible", sa.Boolean(), nullable=False),
         sa.Column("backed_up", sa.Boolean(), nullable=False),
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("created_at", TIME, nullable=False),

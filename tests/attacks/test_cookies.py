@@ -21,6 +21,7 @@ WITHOUT_CSRF = {
     "profile_writer": "csrf_failed",
     "recently_signed_in_or_enrolling": "csrf_failed",
     "perhaps_signed_in": "csrf_failed",
+    "perhaps_signed_in_or_finishing": "csrf_failed",
     "whoever_signed_in": "csrf_failed",
     "refreshing": "csrf_failed",
     "leaving": "csrf_failed",

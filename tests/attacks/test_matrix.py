@@ -9,6 +9,7 @@ from domain.database import transaction
 from resources import access
 from resources.routes import ROUTES
 from tests.attacks.acts import aged, factors_of, over, ticket, user_of
+from tests.authenticator import Authenticator, add_passkey
 from tests.visitor import PASSWORD
 
 SETTINGS = {"MAX_SESSIONS_PER_USER": 1000, "FAILED_ATTEMPTS_LIMIT": 1000}
@@ -55,6 +56,7 @@ RULES = {
     "profile_writer": SIGNED_IN,
     "asking_service": {caller: refusal or "token_invalid" for caller, refusal in SIGNED_IN.items()},  # Users are no services.
     "perhaps_signed_in": SIGNED_IN | {"nothing": IN},
+    "perhaps_signed_in_or_finishing": SIGNED_IN | {"nothing": IN},  # Without a ticket.
     "refreshing": {
         **dict.fromkeys(SIGNED_IN, "token_invalid"),
         "nothing": "token_missing",
@@ -152,6 +154,13 @@ ROWS = {
     "POST /send-otp": ("perhaps_signed_in", {"email": SOMEBODY}, (202, None)),
     "POST /verify-otp": ("anyone", {"otp_token": "something", **CODE}, (401, "mfa_invalid_code")),
     "POST /reauthenticate": ("signed_in", {"password": "a wrong password"}, (401, "invalid_credentials")),
+    "POST /passkeys/options": ("recently_signed_in", {}, (200, None)),
+    "GET /passkeys": ("signed_in", None, (200, None)),
+    "POST /passkeys": ("recently_signed_in", {"credential": {}}, (400, "validation_failed")),
+    "PATCH /passkeys/<id>": ("recently_signed_in", {"name": "x"}, (404, "not_found")),
+    "DELETE /passkeys/<id>": ("recently_signed_in", None, (404, "not_found")),
+    "POST /passkeys/sign-in/options": ("perhaps_signed_in_or_finishing", {"unknown": "x"}, (400, "validation_failed")),
+    "POST /passkeys/sign-in": ("perhaps_signed_in_or_finishing", {"credential": {}}, (400, "validation_failed")),
     "GET /api/auth/sessions": ("signed_in", None, (200, None)),
     "DELETE /api/auth/sessions": ("signed_in", None, (200, None)),
     "DELETE /api/auth/sessions/<id>": ("signed_in", None, (404, "not_found")),
@@ -183,6 +192,8 @@ ROWS = {
 OWNED = {
     "PATCH /mfa/<id>": ("factor", 200),
     "DELETE /mfa/<id>": ("factor", 200),
+    "PATCH /passkeys/<id>": ("passkey", 200),
+    "DELETE /passkeys/<id>": ("passkey", 200),
     "DELETE /api/auth/sessions/<id>": ("session", 204),
     "DELETE /profile/devices/<id>": ("device", 204),
 }
@@ -214,8 +225,13 @@ def ask(server, name, token, part="something"):
 
 
 def belongings(server, tokens):
-    """The one factor, session and device of a user, as they see them."""
-    lists = {"factor": "/mfa methods", "session": "/api/auth/sessions sessions", "device": "/profile/devices devices"}
+    """The one factor, passkey, session and device of a user, as they see them."""
+    lists = {
+        "factor": "/mfa methods",
+        "passkey": "/passkeys passkeys",
+        "session": "/api/auth/sessions sessions",
+        "device": "/profile/devices devices",
+    }
     found = {}
     for kind, (path, field) in ((kind, words.split()) for kind, words in lists.items()):
         (found[kind],) = server.get(path, token=tokens["access_token"]).json[field]
@@ -302,6 +318,7 @@ def test_a_credential_that_is_not_good_counts_as_none_for_the_status(server, cre
 def test_what_belongs_to_somebody_else_is_not_there(server, email, name):
     owner, stranger = server.member(email), server.member()
     server.turn_on_totp(owner["access_token"])
+    add_passkey(server, owner["access_token"], Authenticator("https://app.example.com"))
     before = belongings(server, owner)
     kind, admitted = OWNED[name]
     refusals = {}

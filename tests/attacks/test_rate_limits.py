@@ -16,6 +16,8 @@ pytestmark = pytest.mark.settings(RATE_LIMIT_ENABLED=True)
 SENSITIVE = 5
 WHO = {"email": "somebody@example.com"}
 # What a stranger sends to each operation that has a budget of its own: every address and form of it.
+ANSWER = {"clientDataJSON": "AA", "authenticatorData": "AA", "signature": "AA"}
+SHOWN = {"id": "AA", "rawId": "AA", "type": "public-key", "response": ANSWER}
 CALLS = {
     limits.LOGIN: [(path, {**WHO, "password": OTHER}) for path in ("/login", "/api/auth/login", "/auth/login")],
     limits.SEND_OTP: [("/send-otp", WHO), ("/send-otp", {"mfa_token": "x", "method": "email"}), ("/send-otp", {"method": "email"})],
@@ -28,6 +30,7 @@ CALLS = {
         ("/mfa", {"mfa_token": "x", "code": "1"}),
         ("/mfa", {"mfa_token": "x", "method": "email"}),
     ],
+    limits.PASSKEY: [("/passkeys/sign-in", {"credential": SHOWN}), ("/passkeys/sign-in", {"credential": SHOWN, "mfa_token": "x"})],
     limits.RESEND: [("/resend-confirmation", WHO)],
     limits.FORGOT: [("/forgot-password", WHO), ("/api/password/forgot", WHO)],
     limits.CONFIRM: [("/confirm", {**WHO, "code": "1"}), ("/confirm/some-token", None), ("/api/auth/verify-email/another-token", None)],

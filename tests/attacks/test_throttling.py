@@ -22,6 +22,8 @@ from tests.visitor import PASSWORD, code_of
 LIMIT = 5
 # What the fields of a body may hold besides the password, and the parts of a path.
 FIELDS = {"new_password": OTHER, "name": "a-name", "code": "000000", "method": "email", "email": "new@example.com"}
+MADE = {"clientDataJSON": "AA", "attestationObject": "AA"}
+FIELDS |= {"credential": {"id": "AA", "rawId": "AA", "type": "public-key", "response": MADE}}
 FIELDS |= {"permissions": [], "service_id": "a-service", "is_active": True}
 OF_SHAPES = {"PermissionIn": {"name": "notes:read"}}  # Where a name means something else.
 PARTS = {"<id>": "an-id", "<provider>": "google"}

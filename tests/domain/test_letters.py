@@ -31,6 +31,8 @@ VALUES = {
     "recovery_code_used": {"left": "9", **NOT_ME},
     "factors_reset": NOT_ME,
     "identity_linked": {"provider": "Google", "email": "jo@gmail.example", **NOT_ME},
+    "passkey_added": {"passkey": "My laptop", **NOT_ME},
+    "passkey_removed": {"passkey": "My laptop", **NOT_ME},
     "email_confirm": {"link": f"https://auth.example/profile/email/confirm/{TOKEN}", "hours": "24"},
     "email_taken": {},
     "email_changed": {"undo": f"https://auth.example/profile/email/undo/{TOKEN}"},

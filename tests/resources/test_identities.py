@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.authenticator import Authenticator, add_passkey
 from tests.provider import FRONT_END, Provider, query_of, s256, sign_in
 
 VERIFIER = "a-verifier-that-is-long-enough-to-be-one-of-them"
@@ -98,8 +99,11 @@ def test_the_last_way_in_stays(house, google):
     token = sign_in(house, google).json["access_token"]
     refused = house.delete("/profile/identities/google", token=token)
     assert (refused.status, refused.code) == (409, "last_way_in")
-    assert house.post("/change-password", {"new_password": "a first long password"}, token=token).status == 200
+    passkey = add_passkey(house, token, Authenticator("https://app.example.com"))["id"]
     assert house.delete("/profile/identities/google", token=token).status == 204
+    assert house.delete(f"/passkeys/{passkey}", token=token).code == "last_way_in"
+    assert house.post("/change-password", {"new_password": "a first long password"}, token=token).status == 200
+    assert house.delete(f"/passkeys/{passkey}", token=token).status == 200
 
 
 def test_where_to_return_to_is_checked_when_linking_too(house, email):
