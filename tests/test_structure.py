@@ -40,7 +40,7 @@ PACKAGES = {
     "yaml": "pyyaml",
 }
 QUESTIONS = {"select", "insert", "update", "delete", "text", "Session", "create_engine"}
-LONG_PAGES = {"config": 700, "model": 700, "cli": 300, "errors": 300}
+LONG_PAGES = {"config": 700, "model": 700, "cli": 300, "domain.errors": 300}
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "repository", "repositories", "schemas"}
 VAGUE_ENDINGS = ("Service", "Manager", "Helper", "Helpers", "Repository", "Util", "Utils")
 

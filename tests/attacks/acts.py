@@ -1,6 +1,9 @@
 """What several of the attack tests do and look at: rows behind the server's back, accounts in every state, aged tokens."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -13,7 +16,7 @@ import config
 from domain import accounts, cards, clock, passwords, roles
 from domain.database import new_id, reading, transaction
 from model import Assignment, Factor, Identity, Mail, Role, Session, User
-from tests.serving import PATIENCE
+from tests.serving import PATIENCE, ROOT
 from tests.visitor import PASSWORD, Answer, Visitor, code_of
 
 OTHER = "another long password"
@@ -148,3 +151,10 @@ def refused(answer: Answer, code: str = "provider_failed", status: int = 400) ->
 def nobody_came_in(email: str) -> bool:
     """Neither an account nor an identity came of it."""
     return not count(User, User.email == email) and not count(Identity, Identity.email == email)
+
+
+def exported(server):
+    """The audit trail as `flask audit export` writes it."""
+    environment = {**os.environ, **{name: str(value) for name, value in server.settings.items()}}
+    command = [sys.executable, "-m", "flask", "--app", "app", "audit", "export"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=PATIENCE, check=True).stdout.decode()

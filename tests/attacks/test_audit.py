@@ -3,11 +3,8 @@
 import base64
 import json
 import multiprocessing
-import os
 import secrets
 import string
-import subprocess
-import sys
 from urllib.parse import quote
 
 import pytest
@@ -18,9 +15,8 @@ from domain import accounts, audit, database, limits, seals
 from domain.caller import Client
 from domain.database import reading
 from model import AuditChain, AuditEvent
-from tests.attacks.acts import count, raw, user_of
-from tests.attacks.test_logs import found_in, live
-from tests.serving import PATIENCE, ROOT, at_once
+from tests.attacks.acts import count, exported, raw, user_of
+from tests.serving import PATIENCE, at_once
 from tests.visitor import PASSWORD
 
 SETTINGS: dict[str, str] = {}  # Every row of the trail is looked at.
@@ -176,13 +172,6 @@ def test_what_is_typed_as_a_name_is_clean_or_no_row(server, typed):
     assert count(AuditEvent) == before
 
 
-def exported(server):
-    """What `flask audit export` writes."""
-    environment = {**os.environ, **{name: str(value) for name, value in server.settings.items()}}
-    command = [sys.executable, "-m", "flask", "--app", "app", "audit", "export"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=PATIENCE, check=True).stdout.decode()
-
-
 def test_every_event_is_one_line_of_the_export(server, email):
     for control in ("\u2028", "\x85", "é", "\U0001f511"):
         server.post("/login", {"email": email, "password": "wrong"}, headers={"User-Agent": f"a{control}b".encode()})
@@ -190,19 +179,6 @@ def test_every_event_is_one_line_of_the_export(server, email):
     lines = exported(server).splitlines()
     assert [line for line in lines if not (line.isascii() and line.isprintable())] == []
     assert sorted(json.loads(line)["event"]["id"] for line in lines) == sorted(row.id for row in rows_of())
-
-
-def test_no_secret_of_a_whole_life_is_in_the_trail(server, people):
-    user = live(server, f"life-{secrets.token_hex(4)}@example.com")
-    user_id = user_of(user.email).id
-    rows = rows_of()
-    done = {row.action for row in rows if row.user_id == user_id}
-    assert done >= {"account.created", "sign_in", "sign_in.second_factor", "factor.on", "step_up", "password.reset", "session.ended"}
-    assert any(row.name == user.email for row in rows)
-    columns = [column.key for column in AuditEvent.__table__.columns]
-    assert found_in(user, "\n".join(json.dumps([getattr(row, key) for key in columns], default=str) for row in rows)) == []
-    assert found_in(user, exported(server)) == []
-    assert found_in(user, server.get(f"{AUDIT}?limit=200&user={user_id}", token=people["admin"]).text) == []
 
 
 def test_a_password_that_is_typed_into_the_field_of_the_name_is_not_kept(server):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -22,7 +23,7 @@ import model
 from domain import activity, clock, expired, outbox, passwords, seals
 from domain.database import connection, transaction
 from model import User
-from tests.attacks.acts import account, raw
+from tests.attacks.acts import account, exported, raw
 from tests.attacks.whole_life import found_in, live
 from tests.conftest import serving
 from tests.mailbox import Mailbox, read
@@ -189,6 +190,14 @@ def test_no_secret_is_in_a_table(user):
     assert any(user.email in row for row in everything["users"])
     found = {table: found_in(user, "\n".join(some)) for table, some in everything.items()}
     assert {table: names for table, names in found.items() if names} == {}
+
+
+def test_no_secret_is_in_the_audit_trail_as_it_is_exported(server, user):
+    trail = exported(server)
+    done = {json.loads(line)["event"]["action"] for line in trail.splitlines()}
+    assert done >= {"account.created", "sign_in", "sign_in.second_factor", "factor.on", "step_up", "password.reset", "session.ended"}
+    assert user.email in trail
+    assert found_in(user, trail) == []
 
 
 def test_no_secret_is_in_a_backup(server, user, tmp_path):
