@@ -15,6 +15,7 @@ from model import Role, Service
 
 Row = dict[str, Any]
 OTHERS_OWN = ("ip", "country", "user_agent", "facts")  # Of an event that another user brought about: it tells of that user.
+BEGAN = ("created_at", "at", "linked_at", "assigned_at", "raised_at")  # By these rows are in the order of time.
 
 
 def export(caller: Caller) -> dict[str, Any]:
@@ -33,7 +34,9 @@ def export(caller: Caller) -> dict[str, Any]:
 
 def _rows(db: Database, held: Held, person: Person) -> list[Row]:
     columns = [held.table.__table__.c[name] for name in held.columns.split()]
-    rows = db.execute(select(*columns).where(held.whose(person)).order_by(*held.table.__table__.primary_key))
+    table = held.table.__table__
+    order = [table.c[name] for name in BEGAN if name in table.c] + list(table.primary_key)
+    rows = db.execute(select(*columns).where(held.whose(person)).order_by(*order))
     return [dict(row._mapping) for row in rows]
 
 

@@ -135,7 +135,8 @@ LEFT_OUT = {
         "budgets.key budgets.account"
     ),
     "A counter or secret of a protocol.": (
-        "factors.last_step sessions.generation sessions.floor passkeys.sign_count passkeys.credential_id passkeys.public_key "
+        "factors.last_step sessions.generation sessions.floor sessions.tokens_expire_at "
+        "passkeys.sign_count passkeys.credential_id passkeys.public_key "
         "social_flows.nonce social_flows.code_challenge social_flows.code_expires_at social_flows.code_used_at mails.claimed_until"
     ),
     "A provider said it of somebody who has not proven yet to be this person.": "pending_logins.identity social_flows.identity",
