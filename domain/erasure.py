@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session as Database
 
 from domain import accounts, audit, budgets, cache, cards, clock, factors, lifetimes, pictures, secrets, sign_up, tickets
 from domain.database import changed, reading, transaction
-from domain.errors import Unavailable
 from domain.holdings import Person
 from model import (
     Alert,
@@ -79,7 +78,7 @@ def erase(user_id: str) -> bool:
         cache.forget(taken.in_redis)
     except Leftover as left:
         logger.error("An account could not be erased as a whole, and is tried again; what is left: %s", left)  # noqa: TRY400
-    except (OSError, Unavailable) as failure:
+    except Exception as failure:  # Whatever is wrong with one must not hold up the others.
         logger.error("An account could not be erased, and is tried again: %s", type(failure).__name__)  # noqa: TRY400
     else:
         return True
