@@ -37,6 +37,7 @@ from model import (
 from outbound import files
 
 LATE = timedelta(minutes=10)  # So long it is looked whether a request that was under way has written something of an erased account.
+ADDRESSEES = ("email", "recipient")  # Columns in which a username can stand, too; elsewhere it may be any word.
 # What stands in these is no trace: a pseudonym in the audit trail, and words that administrators chose for services.
 NO_TRACE = {"audit_events", "services", "roles", "permissions", "app_tokens.name"}
 
@@ -87,8 +88,7 @@ def erase(user_id: str) -> bool:
 
 def leftovers(db: Database, person: Person) -> dict[str, int]:
     """How many rows hold a person's id or addresses, by table, whichever the column; but for other accounts' own rows."""
-    words = [person.id, *person.addresses, *_counted(person)]
-    found = {table.name: _rows_with(db, table, words, person.id) for table in Base.metadata.sorted_tables}
+    found = {table.name: _rows_with(db, table, person) for table in Base.metadata.sorted_tables}
     found[AuditEvent.__tablename__] = audit.told(db, person.id, *person.addresses)
     return {name: rows for name, rows in found.items() if rows}
 
@@ -99,7 +99,7 @@ def _take(user_id: str) -> Taken | None:
         user = accounts.hold(db, user_id)
         if user is None or user.erase_at is None or user.erase_at > clock.now():
             return None
-        person = Person(user.id, tuple(sorted(_proven(db, user))))
+        person = Person(user.id, tuple(sorted(_proven(db, user))), user.username)
         more = _mentioned(db, user)
         sessions = db.scalars(select(Session.id).where(Session.user_id == user.id)).all()
         user.erase_at = lifetimes.EVER
@@ -154,13 +154,13 @@ def _remove(person: Person) -> None:
 
 def _deletions(person: Person) -> list[Any]:
     """What does not go with the account's row by itself."""
-    mine, addresses = person.id, person.addresses
+    mine, names = person.id, person.names
     return [
-        delete(Link).where(or_(Link.user_id == mine, and_(Link.user_id.is_(None), Link.email.in_(addresses)))),
-        delete(Code).where(or_(Code.user_id == mine, and_(Code.user_id.is_(None), Code.email.in_(addresses)))),
-        delete(PendingLogin).where(PendingLogin.user_id.is_(None), PendingLogin.email.in_(addresses)),
-        delete(SignUpAttempt).where(SignUpAttempt.email.in_(addresses)),
-        delete(Mail).where(or_(Mail.about == mine, Mail.to.in_(addresses))),
+        delete(Link).where(or_(Link.user_id == mine, and_(Link.user_id.is_(None), Link.email.in_(names)))),
+        delete(Code).where(or_(Code.user_id == mine, and_(Code.user_id.is_(None), Code.email.in_(names)))),
+        delete(PendingLogin).where(PendingLogin.user_id.is_(None), PendingLogin.email.in_(names)),
+        delete(SignUpAttempt).where(SignUpAttempt.email.in_(names)),
+        delete(Mail).where(or_(Mail.about == mine, Mail.to.in_(names))),
         delete(Budget).where(Budget.account.in_(_counted(person))),
         delete(Alert).where(Alert.user_id == mine),
         update(AppToken).where(AppToken.created_by == mine).values(created_by=None),
@@ -180,13 +180,15 @@ def _counted(person: Person) -> list[str]:
     return [budgets.account_hash(name) for name in (f"user:{person.id}", *(f"name:{one}" for one in person.addresses))]
 
 
-def _rows_with(db: Database, table: Table, words: list[str], user_id: str) -> int:
+def _rows_with(db: Database, table: Table, person: Person) -> int:
+    words = [person.id, *person.addresses, *_counted(person)]
     columns = [one for one in table.columns if isinstance(one.type, String | JSON) and not {table.name, str(one)} & NO_TRACE]
     if not columns:
         return 0
     owners = [table.c[name] for name in ("user_id", "link_user_id") if name in table.c] + ([table.c.id] if table.name == "users" else [])
-    theirs = [or_(owner.is_(None), owner == user_id) for owner in owners]
-    query = select(func.count()).select_from(table).where(or_(*(_holds(one, words) for one in columns)), *theirs)
+    theirs = [or_(owner.is_(None), owner == person.id) for owner in owners]
+    named = [column.in_(person.names) for column in columns if column.name in ADDRESSEES]
+    query = select(func.count()).select_from(table).where(or_(*named, *(_holds(one, words) for one in columns)), *theirs)
     return db.scalar(query) or 0
 
 

@@ -21,7 +21,7 @@ BEGAN = ("created_at", "at", "linked_at", "assigned_at", "raised_at")  # By thes
 def export(caller: Caller) -> dict[str, Any]:
     """By name, what each table holds on the caller; `picture` is a file in base64, or None."""
     user = accounts.get(caller.user_id)
-    person = Person(user.id, (user.email,))
+    person = Person(user.id, (user.email,), user.username)
     with transaction() as db:
         audit.of(db, "account.exported", caller)
     with reading() as db:

@@ -36,10 +36,18 @@ from model import (
 
 
 class Person(NamedTuple):
-    """Whose things: the account's id, and the addresses whose mailbox it has proven, unless another account has one by now."""
+    """Whose things: the account's id, the addresses whose mailbox it has proven, unless another account has one by now, and its
+    username, which stands in place of an address where a sign-in by it has failed.
+    """
 
     id: str
     addresses: tuple[str, ...] = ()
+    username: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a letter, link or code may be addressed to."""
+        return (*self.addresses, self.username) if self.username else self.addresses
 
 
 class Held(NamedTuple):
@@ -57,7 +65,7 @@ def _by(column: InstrumentedAttribute[str]) -> Callable[[Person], ColumnElement[
 
 def _at(address: InstrumentedAttribute[Any], owner: InstrumentedAttribute[str | None]) -> Callable[[Person], ColumnElement[bool]]:
     """The person's rows, and those that nobody owns for one of the person's addresses."""
-    return lambda person: or_(owner == person.id, and_(owner.is_(None), address.in_(person.addresses)))
+    return lambda person: or_(owner == person.id, and_(owner.is_(None), address.in_(person.names)))
 
 
 HELD = (
@@ -113,7 +121,7 @@ HELD = (
     Held(
         "mails",
         Mail,
-        lambda person: Mail.to.in_(person.addresses),
+        lambda person: Mail.to.in_(person.names),
         "channel state template recipient locale tries last_error created_at next_try_at expires_at sent_at",
     ),
     Held(
