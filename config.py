@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     USER_CACHE_SECONDS: int = _set(300, "How long Redis keeps what was read of a user and their rights; 0: not at all", ge=0)
     TRUSTED_DEVICE_DAYS: int = _set(30, "How long a trusted device stands for the second factor", ge=1)
 
+    ACCOUNT_DELETION_DAYS: int = _set(7, "How long an account that its owner deletes can be restored; 0: not at all", ge=0, le=365)
     CONFIRMATION_SECONDS: int = _set(86400, "Life of a confirmation link", ge=60)
     RESET_SECONDS: int = _set(3600, "Life of a reset link", ge=60)
     OTP_SECONDS: int = _set(600, "Life of a mailed code", ge=30)

@@ -338,7 +338,7 @@ class Mail(Base):
     state: Mapped[str] = mapped_column(String(16))  # One of: queued, sent, dead, withheld.
     template: Mapped[str] = mapped_column(String(32))
     to: Mapped[str] = mapped_column("recipient", String(254))
-    about: Mapped[str | None] = mapped_column(String(32), index=True)  # The attempt whose end withdraws it.
+    about: Mapped[str | None] = mapped_column(String(32), index=True)  # The attempt whose end withdraws it, or of whom it tells another.
     locale: Mapped[str | None] = mapped_column(String(35))  # The language it is written in; empty: DEFAULT_LOCALE.
     values_encrypted: Mapped[bytes | None]
     tries: Mapped[int]

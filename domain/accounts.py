@@ -1,5 +1,7 @@
 """Accounts: find them, make them, switch them on and off."""
 
+from datetime import datetime
+
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Database
@@ -151,16 +153,39 @@ def set_status(db: Database, user_id: str, status: str, by: Caller | None) -> No
     if status == INACTIVE:
         roles.require_another_admin(db, user_id)
     user = hold(db, user_id)
-    if user is None:
+    if user is None or (user.erase_at is not None and user.erase_at <= clock.now()):
         raise NotFound
+    if status == INACTIVE and user.erase_at is not None:
+        tickets.end_links_of(db, user.id, tickets.RESTORE)  # Its owner's wish goes on, and nobody but an administrator calls it off.
+        return audit.by(db, "account.deactivated", by, user.id)
     if user.status == status:
         return None
-    user.status = status
-    cards.mark(db, user.id)
     if status == ACTIVE:
+        bring_back(db, user)
         return audit.by(db, "account.activated", by, user.id)
-    lock_down(db, user)
+    shut(db, user)
     return audit.by(db, "account.deactivated", by, user.id)
+
+
+def shut(db: Database, user: User, erase_at: datetime | None = None) -> None:
+    """Nobody signs in to an account that the act holds, and whatever is running or pending ends; if it is so wished, it is
+    erased from that moment on.
+    """
+    user.status, user.erase_at = INACTIVE, erase_at
+    cards.mark(db, user.id)
+    lock_down(db, user)
+
+
+def bring_back(db: Database, user: User) -> None:
+    """The right to sign in to an account that the act holds, and nothing else; a deletion that was asked for is called off."""
+    user.status, user.erase_at = ACTIVE, None
+    cards.mark(db, user.id)
+    tickets.end_links_of(db, user.id, tickets.RESTORE)
+
+
+def is_restorable(db: Database, user: User) -> bool:
+    """Whether the account waits to be erased, and its owner may still call that off."""
+    return user.erase_at is not None and tickets.find_link(db, tickets.RESTORE, user.email, user.id) is not None
 
 
 def lock_down(db: Database, user: User) -> None:

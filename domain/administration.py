@@ -7,11 +7,11 @@ touches an account that has one of the server's own permissions that they lack, 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session as Database
 
 import config
-from domain import accounts, audit, cards, clock, lists, mail, mfa, pictures, roles, sessions, sign_up, tickets
+from domain import accounts, audit, cards, clock, erasure, lifetimes, lists, mail, mfa, roles, sessions, sign_up, tickets
 from domain.caller import Caller
 from domain.database import transaction
 from domain.errors import AddressTaken, EmailTaken, Forbidden, NotFound, SignUpClosed
@@ -67,18 +67,18 @@ def change(caller: Caller, user_id: str, changes: Mapping[str, Any]) -> User:
 
 
 def remove(caller: Caller, user_id: str) -> None:
-    """Delete an account and all that hangs on it; its tokens stop at once. `NotFound`, `Forbidden`, `LastAdmin`."""
+    """Delete an account, whose tokens stop at once, and erase what is held on its owner; what fails of that, the job tries again.
+
+    `NotFound`, `Forbidden`, `LastAdmin`.
+    """
     _not_by_own_key(caller, user_id)
     require_right(caller, user_id)
     with transaction() as db:
         roles.require_another_admin(db, user_id)
         user = _hold(db, user_id)
-        accounts.lock_down(db, user)
-        db.execute(delete(User).where(User.id == user.id))
-        cards.mark(db, user.id)
+        accounts.shut(db, user, lifetimes.EVER)
         audit.by(db, "account.removed", caller, user.id)
-    if user.picture:
-        pictures.discard(user.picture)
+    erasure.erase(user_id)
 
 
 def unlock(caller: Caller, user_id: str) -> None:

@@ -147,7 +147,7 @@ def _raise(rule: Rule, finding: Finding) -> bool:
         audit.note(db, rule.action, finding.user_id, client, actor=audit.SYSTEM, sessions_ended=ended)
         if config.settings.ADMIN_EMAIL:
             said = {"rule": rule.name, "account": user.email if user else None, "country": finding.country, "ended": ended}
-            mail.send(db, "alert", config.settings.ADMIN_EMAIL, said | mail.circumstances(client))
+            mail.send(db, "alert", config.settings.ADMIN_EMAIL, said | mail.circumstances(client), about=finding.user_id)
     metrics.alert(rule.name)
     logger.warning("Alert %s: %s", rule.name, rule.sentence, extra={"facts": {"user": finding.user_id, "ip": finding.ip}})
     return True

@@ -7,11 +7,11 @@ that a person can be erased from the trail without breaking it. `domain/actions.
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session as Database
 
 from domain import clock, places
@@ -117,18 +117,31 @@ def note_once(name: str, action: str, user_id: str | None, client: Client = NOWH
 
 
 def forget(db: Database, user_id: str, *names: str) -> int:
-    """Take what tells this person out of the trail: out of the rows about them, of what they did to others, and of those
-    that hold one of their `names` (addresses, usernames) alone. The chain stays whole. How many rows.
+    """Take what tells this person out of the trail: out of what they did, and what strangers, jobs and the operator did about
+    them; and out of rows about nobody that hold one of their `names` (addresses). From where an administrator acted on the
+    account stays: that is the administrator's. The chain stays whole. How many rows.
     """
-    theirs = or_(AuditEvent.user_id == user_id, AuditEvent.actor == user_id, AuditEvent.name.in_(names))
     nothing = dict.fromkeys((*PERSONAL, "salt"))
-    return changed(db, update(AuditEvent).where(theirs, AuditEvent.salt.is_not(None)).values(nothing))
+    return changed(db, update(AuditEvent).where(_tells(user_id, names), AuditEvent.salt.is_not(None)).values(nothing))
+
+
+def told(db: Database, user_id: str, *names: str) -> int:
+    """How many rows of the trail still tell something of this person that `forget` takes out."""
+    something = or_(*(getattr(AuditEvent, column).is_not(None) for column in PERSONAL))
+    return db.scalar(select(func.count()).select_from(AuditEvent).where(_tells(user_id, names), something)) or 0
 
 
 def personal_hash(salt: str, personal: dict[str, str | None]) -> str:
     """SHA-256 over the salt and what tells a person, in hex."""
     told = json.dumps([salt, *(personal[key] for key in PERSONAL)], ensure_ascii=True)
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _tells(user_id: str, names: Sequence[str]) -> ColumnElement[bool]:
+    by_no_other = or_(AuditEvent.actor.is_(None), AuditEvent.actor.in_((SYSTEM, OPERATOR)))
+    about = and_(AuditEvent.user_id == user_id, or_(by_no_other, AuditEvent.name.is_not(None)))
+    alone = and_(AuditEvent.user_id.is_(None), AuditEvent.name.in_(names))
+    return or_(AuditEvent.actor == user_id, about, alone)
 
 
 def _lockout(db: Database, user_id: str | None, client: Client, tried: Try, *, name: str | None = None, **_: Any) -> None:

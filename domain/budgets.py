@@ -55,7 +55,12 @@ def clear(db: Database, right: Try) -> None:
 def unlock(account: str) -> int:
     """Forget all failures on an account, whoever made them; how many counts there were."""
     with transaction() as db:
-        return changed(db, delete(Budget).where(Budget.account == secrets.hashed(account)))
+        return changed(db, delete(Budget).where(Budget.account == account_hash(account)))
+
+
+def account_hash(account: str) -> str:
+    """How a name under which failures are counted stands in the table."""
+    return secrets.hashed(account)
 
 
 def _take(key: str, now: int) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def _unspent(key: str, account: str, now: int) -> dict[str, Any]:
     """The row of a caller who has not been wrong on this account yet."""
     return {
         "key": key,
-        "account": secrets.hashed(account),
+        "account": account_hash(account),
         "failures": 0,
         "in_a_row": 0,
         "pause_seconds": limits.FIRST_PAUSE_SECONDS,

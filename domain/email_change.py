@@ -34,7 +34,7 @@ def request(caller: Caller, email: str) -> None:
         offer = {"link": mail.link(f"/profile/email/confirm/{token}"), "hours": str(config.settings.CONFIRMATION_SECONDS // 3600)}
         values = mail.circumstances(caller.client) | ({} if taken else offer)
         template = "email_taken" if taken else "email_confirm"
-        mail.send(db, template, email, values, withheld=same or not within, locale=(owner or user).locale)
+        mail.send(db, template, email, values, withheld=same or not within, locale=(owner or user).locale, about=user.id)
         audit.of(db, "email.change_requested", caller, name=email)
 
 
@@ -57,13 +57,15 @@ def confirm(token: str, client: Client) -> None:
 
 
 def take(db: Database, purpose: str, token: str) -> tuple[Link, User]:
-    """Use a link of an account's, and hold the account; `TokenUsed`, `LinkInvalid` also where the account is disabled."""
+    """Use a link of an account's, and hold the account; `TokenUsed`, `LinkInvalid` also where the account is disabled. A remedy
+    works while a deletion can be called off: it may be a thief who has asked for it.
+    """
     address = tickets.address_of(db, purpose, token)
     sign_up.lock(db, address)
     user = accounts.hold(db, tickets.account_of(db, purpose, token))
     tickets.hold_links(db, address, tickets.EMAIL_CONFIRM)  # Whoever wants this address goes one by one, too.
     link = tickets.take_link(db, purpose, token)
-    if user is None or user.status != accounts.ACTIVE:
+    if user is None or not (user.status == accounts.ACTIVE or (purpose in tickets.REMEDIES and accounts.is_restorable(db, user))):
         raise LinkInvalid
     return link, user
 

@@ -78,7 +78,7 @@ def enter(
             raise InvalidCredentials(LOOK_INTO_MAILBOX)
         if proof:
             proof(db)
-        if fresh.status != accounts.ACTIVE or fresh.erase_at is not None:
+        if fresh.status != accounts.ACTIVE:
             raise AccountDisabled
         if PASSWORD in amr:
             passwords.refuse_expired(fresh)

@@ -36,7 +36,7 @@ LASTING = {
 class Terms(TypedDict, total=False):
     """How a mail is sent, where it is not simply sent at once."""
 
-    about: str | None  # The attempt whose end withdraws it.
+    about: str | None  # The attempt whose end withdraws it, or the account that it tells of to somebody else.
     withheld: bool  # Do the same work for a mail that never leaves.
     not_before_seconds: int  # Let it wait, so that it may still be withdrawn.
     locale: str | None  # The language that it is written in; DEFAULT_LOCALE if it is not said.

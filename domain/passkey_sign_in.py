@@ -110,7 +110,7 @@ def finish(ticket: str, credential: Credential, client: Client) -> Grant:
         with _telling(passkey, client, MfaInvalidCode), transaction() as db:
             fresh = accounts.hold(db, user.id)
             _use(db, passkey, shown, ceremonies.SECOND_FACTOR, pending.id)
-            if fresh is None or fresh.status != accounts.ACTIVE or fresh.erase_at is not None or not tickets.take_pending(db, pending):
+            if fresh is None or fresh.status != accounts.ACTIVE or not tickets.take_pending(db, pending):
                 raise MfaTicketExpired
             budgets.clear(db, tried)
             return sessions.open(db, fresh, [*pending.amr.split(), *_words(passkey, shown, two=True)], client, device)

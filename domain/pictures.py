@@ -81,6 +81,12 @@ def discard(name: str) -> None:
         (_folder() / name).unlink()
 
 
+def discard_all(user_id: str) -> None:
+    """Delete every file of an account, also one that a crash has left; `OSError` for one that can't be."""
+    for path in _folder().glob(f"{user_id}-*"):
+        path.unlink(missing_ok=True)
+
+
 def sweep(*, dry_run: bool = False) -> int:
     """Delete what a crash left between a file and its row: files older than a day that their accounts don't name; how many.
 

@@ -58,7 +58,10 @@ def _bring_back(db: Database, change: Link, user: User, client: Client) -> bool:
 
 
 def _secure(db: Database, user: User, client: Client) -> None:
-    """Nothing that was open stays open, and the way in is the mailbox."""
+    """Nothing that was open stays open, and the way in is the mailbox. A deletion that was asked for is called off."""
+    if user.erase_at is not None:
+        accounts.bring_back(db, user)
+        audit.note(db, "account.restored", user.id, client, actor=user.id)
     accounts.lock_down(db, user)
     identities.remove_recent(db, user.id)
     passkeys.remove_recent(db, user.id)

@@ -53,7 +53,7 @@ def send_code(db: Database, user: User, to: str, values: Mapping[str, str], clie
     full = next(filter(None, (caps.take(db, name, limit) for name, limit in _caps(user, to, client))), None)
     if full:
         raise RateLimited("No more text messages at present.", retry_after=caps.seconds_left(full))
-    mail.send(db, "code_sms", to, values, channel=mail.SMS, locale=user.locale)
+    mail.send(db, "code_sms", to, values, channel=mail.SMS, locale=user.locale, about=user.id)
     audit.note(db, "code.texted", user.id, client, actor=user.id, purpose=values["purpose"])
 
 

@@ -15,8 +15,8 @@ from domain.errors import LinkInvalid, TokenUsed
 from model import Code, Link, PendingLogin, User
 
 # Purposes of links.
-CONFIRM, RESET, EMAIL_CONFIRM, EMAIL_UNDO, NOT_ME = "confirm", "reset", "email_confirm", "email_undo", "not_me"
-REMEDIES = (EMAIL_UNDO, NOT_ME)  # An owner's way back: what somebody else does to the account does not end these.
+CONFIRM, RESET, EMAIL_CONFIRM, EMAIL_UNDO, NOT_ME, RESTORE = "confirm", "reset", "email_confirm", "email_undo", "not_me", "restore"
+REMEDIES = (EMAIL_UNDO, NOT_ME, RESTORE)  # An owner's way back: what somebody else does to the account does not end these.
 # Purposes of codes; `CONFIRM` is one too.
 SIGN_IN, SECOND_FACTOR, STEP_UP, ENROL, PROVE = "sign_in", "second_factor", "step_up", "enrol", "prove"
 _OPEN = (Link.used_at.is_(None), Link.ended_at.is_(None))

@@ -10,7 +10,7 @@ from typing import Any
 from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from domain import activity, alerts, expired, key_ends, mail, outbox, provider_watch, runs, seals, sessions
+from domain import activity, alerts, erasure, expired, key_ends, mail, outbox, provider_watch, runs, seals, sessions
 from domain.errors import NotFound, Unavailable
 from domain.runs import Job
 
@@ -41,6 +41,7 @@ JOBS = (
     Job("warn-keys", HOUR, key_ends.warn, partial(key_ends.warn, dry_run=True)),
     Job("end-unused-keys", HOUR, key_ends.end_unused, partial(key_ends.end_unused, dry_run=True)),
     Job("raise-alerts", MINUTE, alerts.watch, partial(alerts.watch, dry_run=True)),
+    Job("erase-accounts", MINUTE, erasure.run, partial(erasure.run, dry_run=True)),
     Job("watch-providers", DAY, provider_watch.watch, partial(provider_watch.watch, dry_run=True)),
 )
 

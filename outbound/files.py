@@ -1,7 +1,10 @@
 """Letters and messages as files in INSTANCE_DIR/outbox, where nothing is set up that would take them further."""
 
 import os
+import quopri
 import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +20,19 @@ def store(content: bytes, ending: str, *, keep: bool = True) -> Path:
         return _store(content, ending, keep=keep)
     except OSError:
         raise Down("INSTANCE_DIR/outbox can't be written") from None
+
+
+def forget(words: Iterable[str]) -> int:
+    """Delete the letters and messages that hold one of these words; how many."""
+    wanted, gone = [word.lower().encode() for word in words], 0
+    for path in (config.settings.INSTANCE_DIR / "outbox").glob("*"):
+        with suppress(FileNotFoundError):
+            content = path.read_bytes()
+            said = (content + quopri.decodestring(content)).lower()
+            if any(word in said for word in wanted):
+                path.unlink()
+                gone += 1
+    return gone
 
 
 def _store(content: bytes, ending: str, *, keep: bool) -> Path:

@@ -59,6 +59,7 @@ EXCEPTIONS = {
     ("RoleRow", "name"): "auditor",
 }
 CREDENTIALS = {"bearer": "{{access_token}}", "refresh": "{{refresh_token}}", "metrics": "{{metrics_token}}"}
+LAST = "own data"  # It ends with the account.
 SECRET = ("password", "token", "code", "secret")
 SETTINGS = {
     "base_url": "http://127.0.0.1:5000",
@@ -89,7 +90,8 @@ def files() -> dict[Path, str]:
 def collection() -> Item:
     """All requests: the life, then a folder for each tag."""
     document = openapi.document(ROUTES)
-    folders = [_folder(tag, document) for tag in document["tags"]]
+    tags = sorted(document["tags"], key=lambda tag: tag["name"] == LAST)
+    folders = [_folder(tag, document) for tag in tags]
     return {
         "info": {"name": "Gatehouse", "version": document["info"]["version"], "description": DESCRIPTION, "schema": SCHEMA},
         "auth": {"type": "noauth"},

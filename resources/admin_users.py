@@ -19,9 +19,12 @@ Status = Literal["active", "inactive"]
 
 
 class AdminUserOut(UserOut):
-    """A user as administrators see one. `invited_at` is set while an invitation waits: nobody has proven the mailbox yet."""
+    """A user as administrators see one. `invited_at` is set while an invitation waits: nobody has proven the mailbox yet. `erase_at` is
+    set while an account waits to be erased, as its owner asked; it is inactive then, and to make it active calls that off.
+    """
 
     invited_at: datetime | None
+    erase_at: datetime | None
     app_metadata: dict[str, Any] | None
 
 
@@ -103,7 +106,7 @@ class AdminUser(_OfAUser):
         return AdminUserOut(**_shown(administration.change(caller, id, body.changes())))
 
     def delete(self, body: Proof, caller: Caller, id: str) -> None:  # noqa: A002
-        """Delete the account and all that hangs on it, at once."""
+        """Delete the account, and erase at once what is held on its owner."""
         administration.remove(caller, id)
 
 
@@ -142,4 +145,4 @@ class AdminMfa(_OfAUser):
 
 
 def _shown(user: User) -> dict[str, Any]:
-    return users.shown(user) | {"invited_at": user.invited_at, "app_metadata": user.app_metadata}
+    return users.shown(user) | {"invited_at": user.invited_at, "erase_at": user.erase_at, "app_metadata": user.app_metadata}

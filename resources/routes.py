@@ -22,6 +22,7 @@ from resources import (
     oauth,
     openapi,
     otp,
+    own_data,
     passkeys,
     password_reset,
     profile,
@@ -85,6 +86,10 @@ TABLE: tuple[Row, ...] = (
     ("GET", "/api/auth/me", profile.Me, profile_reader, None),
     ("DELETE", "/profile/picture", profile.ProfilePicture, signed_in, None),
     ("GET", "/uploads/profile_pictures/<name>", profile.PictureFile, anyone, limits.FREE),
+    ("GET", "/profile/export", own_data.Export, recently_signed_in, None),
+    ("DELETE", "/profile", own_data.Deletion, recently_signed_in, None),
+    ("GET", "/profile/restore/<token>", own_data.Restore, anyone, None),
+    ("POST", "/profile/restore/<token>", own_data.Restore, anyone, None),
     # The address
     ("POST", "/profile/email", profile_email.ProfileEmail, recently_signed_in, None),
     ("GET", "/profile/email/confirm/<token>", profile_email.ConfirmEmail, anyone, None),

@@ -25,7 +25,7 @@ class Letter(NamedTuple):
     @property
     def link(self) -> str:
         """The address of ours that the mail holds."""
-        found = re.search(r"https?://\S+/(?:confirm|reset-password|undo|not-me)/\S+", self.text)
+        found = re.search(r"https?://\S+/(?:confirm|reset-password|undo|not-me|restore)/\S+", self.text)
         assert found, self.text
         return found[0]
 

@@ -288,7 +288,7 @@ def test_jobs_list_has_a_line_a_job_with_its_name_first(flask, tables):
     flask("jobs run purge-expired")
     lines = flask("jobs list").stdout.splitlines()
     names = ["blacklist-idle", "purge-blacklist", "purge-expired", "flush-activity", "deliver-mail", "deliver-sms", "seal-audit"]
-    names += ["warn-keys", "end-unused-keys", "raise-alerts", "watch-providers"]
+    names += ["warn-keys", "end-unused-keys", "raise-alerts", "erase-accounts", "watch-providers"]
     assert [line.split()[0] for line in lines] == names
     assert "never ran" in lines[0]
     assert "ok, affected 0" in lines[2]

@@ -66,6 +66,12 @@ def _disabled(visitor: Visitor, who: Who) -> None:
     accounts.deactivate(who.email)
 
 
+def _being_deleted(visitor: Visitor, who: Who) -> None:
+    account(who.email, username=who.username, name="Robin", locale="de")
+    assert visitor.post("/forgot-password", {"email": who.email}).status == 202
+    assert visitor.delete("/profile", token=visitor.login(who.email).json["access_token"]).status == 202
+
+
 def _social_only(_: Visitor, who: Who) -> None:
     user_id = account(who.email, None, username=who.username)
     seen = {"provider": "google", "issuer": "https://accounts.google.com", "sub": user_id, "email": who.email}
@@ -84,6 +90,7 @@ STATES: dict[str, Callable[[Visitor, Who], object]] = {
     "known, never signed in": lambda _, who: account(who.email, username=who.username),
     "unconfirmed": lambda visitor, who: visitor.sign_up(who.email, username=who.username),
     "disabled": _disabled,
+    "being deleted": _being_deleted,
     "social only": _social_only,
     "second factor": _with_a_second_factor,
     "invited": _invited,

@@ -19,7 +19,7 @@ from tests.visitor import PASSWORD
 USERS = "/api/admin/users"
 SETTINGS: dict[str, object] = {"MAX_SESSIONS_PER_USER": 100}
 SHOWN = {"id", "email", "email_confirmed", "username", "name", "picture_url", "mfa_enabled", "status", "created_at", "last_login_at"}
-SHOWN |= {"invited_at", "app_metadata"}
+SHOWN |= {"invited_at", "app_metadata", "erase_at"}
 QUERIES = [
     "sort=password_hash",
     "order_by=password_hash",

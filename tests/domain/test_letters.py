@@ -44,6 +44,7 @@ VALUES = {
         "url": "https://accounts.example/.well-known/openid-configuration",
         "changes": [["token_endpoint", "https://accounts.example/token", "https://elsewhere.example/token"]],
     },
+    "account_deletion": {"link": f"https://auth.example/profile/restore/{TOKEN}", "ends": ENDS},
     "email_in_force": {},
     "email_undone": {},
     "new_password": {"link": f"https://auth.example/reset-password/{TOKEN}", "minutes": "60"},

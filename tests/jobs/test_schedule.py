@@ -93,6 +93,7 @@ def test_the_table_names_the_jobs_of_the_contract():
         "warn-keys",
         "end-unused-keys",
         "raise-alerts",
+        "erase-accounts",
         "watch-providers",
     ]
 

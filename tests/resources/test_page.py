@@ -3,10 +3,24 @@
 import pytest
 
 HTML = {"Accept": "text/html"}
-PATHS = ["/confirm/x", "/reset-password/x", "/profile/email/confirm/x", "/profile/email/undo/x", "/not-me/x"]
+PATHS = ["/confirm/x", "/reset-password/x", "/profile/email/confirm/x", "/profile/email/undo/x", "/not-me/x", "/profile/restore/x"]
 BUTTONS = {
-    "en": ["Confirm my address", "Set the password", "Confirm the new address", "Bring my address back", "This was not me"],
-    "de": ["Meine Adresse bestätigen", "Passwort festlegen", "Neue Adresse bestätigen", "Meine Adresse zurückholen", "Das war ich nicht"],
+    "en": [
+        "Confirm my address",
+        "Set the password",
+        "Confirm the new address",
+        "Bring my address back",
+        "This was not me",
+        "Restore my account",
+    ],
+    "de": [
+        "Meine Adresse bestätigen",
+        "Passwort festlegen",
+        "Neue Adresse bestätigen",
+        "Meine Adresse zurückholen",
+        "Das war ich nicht",
+        "Mein Konto wiederherstellen",
+    ],
 }
 
 

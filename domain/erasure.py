@@ -1,0 +1,211 @@
+"""Erase what is held on a person: every row, file and entry of Redis; and see for oneself that nothing was left.
+
+An account that is due is taken first, for good, so that nobody restores what is half gone. Its files go, then all of its rows
+in one transaction, which looks through every table before it is committed. Whoever dies in between leaves the account's row
+with `erase_at` behind, and the next run begins anew.
+"""
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from cryptography.fernet import InvalidToken
+from sqlalchemy import JSON, ColumnElement, String, Table, Text, and_, cast, delete, func, or_, select, update
+from sqlalchemy.orm import Session as Database
+
+from domain import accounts, audit, budgets, cache, cards, clock, factors, lifetimes, pictures, secrets, sign_up, tickets
+from domain.database import changed, reading, transaction
+from domain.holdings import Person
+from model import (
+    Alert,
+    AppToken,
+    AuditEvent,
+    Base,
+    Budget,
+    Code,
+    Factor,
+    Identity,
+    Link,
+    Mail,
+    PendingLogin,
+    Session,
+    SignUpAttempt,
+    SocialFlow,
+    User,
+)
+from outbound import files
+
+LATE = timedelta(minutes=10)  # So long it is looked whether a request that was under way has written something of an erased account.
+ADDRESSEES = ("email", "recipient")  # Columns in which a username can stand, too; elsewhere it may be any word.
+# What stands in these is no trace: a pseudonym in the audit trail, and words that administrators chose for services.
+NO_TRACE = {"audit_events", "services", "roles", "permissions", "app_tokens.name"}
+
+logger = logging.getLogger(__name__)
+
+
+class Leftover(Exception):
+    """Something of an erased person is still there: how many rows, by table."""
+
+
+class Taken(NamedTuple):
+    """An account that is about to be erased: whose, and the words by which files and Redis know them."""
+
+    person: Person
+    in_files: frozenset[str]
+    in_redis: frozenset[str]
+
+
+def run(*, dry_run: bool = False) -> int:
+    """Erase the accounts that are due; how many. One that can't be erased holds up no other, and is tried again."""
+    with reading() as db:
+        due = list(db.scalars(select(User.id).where(User.erase_at <= clock.now()).order_by(User.erase_at)))
+    if dry_run:
+        return len(due)
+    erased = sum(erase(one) for one in due)
+    _look_after()
+    return erased
+
+
+def erase(user_id: str) -> bool:
+    """Erase an account that is due; whether it is gone. What went wrong is told in the log, without naming anybody."""
+    try:
+        taken = _take(user_id)
+        if taken is None:
+            return False
+        pictures.discard_all(user_id)
+        files.forget(taken.in_files)
+        _remove(taken.person)
+        cache.forget(taken.in_redis)
+    except Leftover as left:
+        logger.error("An account could not be erased as a whole, and is tried again; what is left: %s", left)  # noqa: TRY400
+    except Exception as failure:  # Whatever is wrong with one must not hold up the others.
+        logger.error("An account could not be erased, and is tried again: %s", type(failure).__name__)  # noqa: TRY400
+    else:
+        return True
+    return False
+
+
+def leftovers(db: Database, person: Person) -> dict[str, int]:
+    """How many rows hold a person's id or addresses, by table, whichever the column; but for other accounts' own rows."""
+    found = {table.name: _rows_with(db, table, person) for table in Base.metadata.sorted_tables}
+    found[AuditEvent.__tablename__] = audit.told(db, person.id, *person.addresses)
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _take(user_id: str) -> Taken | None:
+    """Take an account that is due: from now on no link brings it back, whatever somebody's clock says."""
+    with transaction() as db:
+        user = accounts.hold(db, user_id)
+        if user is None or user.erase_at is None or user.erase_at > clock.now():
+            return None
+        person = Person(user.id, tuple(sorted(_proven(db, user))), user.username)
+        more = _mentioned(db, user)
+        sessions = db.scalars(select(Session.id).where(Session.user_id == user.id)).all()
+        user.erase_at = lifetimes.EVER
+        for purpose in tickets.REMEDIES:
+            tickets.end_links_of(db, user.id, purpose)
+        return Taken(person, frozenset((*person.addresses, *more)), frozenset((user.id, *sessions)))
+
+
+def _proven(db: Database, user: User) -> set[str]:
+    """The addresses that the account has, and has had, but for those that are another's by now."""
+    moved = ("email.changed", "email.undone")
+    told = select(AuditEvent.name).where(AuditEvent.user_id == user.id, AuditEvent.action.in_(moved), AuditEvent.name.is_not(None))
+    mailed = select(Link.email).where(Link.user_id == user.id, Link.purpose.in_(tickets.REMEDIES))
+    return _of_nobody_else(db, user, {user.email, *filter(None, db.scalars(told)), *db.scalars(mailed)})
+
+
+def _mentioned(db: Database, user: User) -> set[str]:
+    """Whatever else a letter or message about the account may be addressed to: an address to be, numbers."""
+    asked = db.scalars(select(Link.email).where(Link.user_id == user.id))
+    numbers = set()
+    for one in db.scalars(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.SMS)):
+        with suppress(InvalidToken):
+            numbers.add(secrets.decrypt(one.secret_encrypted or b""))
+    return _of_nobody_else(db, user, {*asked, *_said_by_providers(db, user.id)}) | numbers
+
+
+def _said_by_providers(db: Database, user_id: str) -> set[str]:
+    return set(filter(None, db.scalars(select(Identity.email).where(Identity.user_id == user_id))))
+
+
+def _of_nobody_else(db: Database, user: User, addresses: set[str]) -> set[str]:
+    return addresses - set(db.scalars(select(User.email).where(User.email.in_(addresses), User.id != user.id)))
+
+
+def _remove(person: Person) -> None:
+    """Delete every row, and look. `Leftover`, and then all of them are still there."""
+    with transaction() as db:
+        for address in person.addresses:
+            sign_up.lock(db, address)
+        user = accounts.hold(db, person.id)
+        if user is None:
+            return
+        names = _of_nobody_else(db, user, {*person.addresses, *_said_by_providers(db, user.id)})
+        removed = sum(changed(db, one) for one in _deletions(person)) + _forget_flows(db, person, names)
+        told = audit.forget(db, person.id, *names)
+        cards.mark(db, person.id)
+        changed(db, delete(User).where(User.id == person.id))
+        if left := leftovers(db, person):
+            raise Leftover(", ".join(f"{table} {rows}" for table, rows in sorted(left.items())))
+        audit.note(db, "account.erased", person.id, actor=audit.SYSTEM, rows=removed, events=told)
+
+
+def _deletions(person: Person) -> list[Any]:
+    """What does not go with the account's row by itself."""
+    mine, names = person.id, person.names
+    return [
+        delete(Link).where(or_(Link.user_id == mine, and_(Link.user_id.is_(None), Link.email.in_(names)))),
+        delete(Code).where(or_(Code.user_id == mine, and_(Code.user_id.is_(None), Code.email.in_(names)))),
+        delete(PendingLogin).where(PendingLogin.user_id.is_(None), PendingLogin.email.in_(names)),
+        delete(SignUpAttempt).where(SignUpAttempt.email.in_(names)),
+        delete(Mail).where(or_(Mail.about == mine, Mail.to.in_(names))),
+        delete(Budget).where(Budget.account.in_(_counted(person))),
+        delete(Alert).where(Alert.user_id == mine),
+        update(AppToken).where(AppToken.created_by == mine).values(created_by=None),
+    ]
+
+
+def _forget_flows(db: Database, person: Person, names: set[str]) -> int:
+    """Visits to a provider that told of one of the person's identities or addresses; there are only those of the last hour."""
+    theirs = {(one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == person.id))}
+    flows = db.scalars(select(SocialFlow).where(SocialFlow.code_hash.is_not(None)))
+    said = [(one.id, one.identity or {}) for one in flows]
+    gone = [flow for flow, told in said if (told.get("issuer"), told.get("sub")) in theirs or told.get("email") in names]
+    return changed(db, delete(SocialFlow).where(SocialFlow.id.in_(gone)))
+
+
+def _counted(person: Person) -> list[str]:
+    return [budgets.account_hash(name) for name in (f"user:{person.id}", *(f"name:{one}" for one in person.addresses))]
+
+
+def _rows_with(db: Database, table: Table, person: Person) -> int:
+    words = [person.id, *person.addresses, *_counted(person)]
+    columns = [one for one in table.columns if isinstance(one.type, String | JSON) and not {table.name, str(one)} & NO_TRACE]
+    if not columns:
+        return 0
+    owners = [table.c[name] for name in ("user_id", "link_user_id") if name in table.c] + ([table.c.id] if table.name == "users" else [])
+    theirs = [or_(owner.is_(None), owner == person.id) for owner in owners]
+    named = [column.in_(person.names) for column in columns if column.name in ADDRESSEES]
+    query = select(func.count()).select_from(table).where(or_(*named, *(_holds(one, words) for one in columns)), *theirs)
+    return db.scalar(query) or 0
+
+
+def _holds(column: Any, words: list[str]) -> ColumnElement[bool]:
+    if isinstance(column.type, JSON):
+        return or_(*(cast(column, Text).contains(f'"{word}"', autoescape=True) for word in words))
+    return column.in_(words)  # type: ignore[no-any-return]
+
+
+def _look_after() -> None:
+    """What a request that was under way has written of an account after it was erased: it goes, too."""
+    with reading() as db:
+        lately = (AuditEvent.action == "account.erased", AuditEvent.at > clock.now() - LATE, AuditEvent.user_id.is_not(None))
+        erased = [Person(one or "") for one in db.scalars(select(AuditEvent.user_id).where(*lately))]
+        late = [one for one in erased if leftovers(db, one)]
+    for person in late:
+        with transaction() as db:
+            for one in _deletions(person):
+                changed(db, one)
+            audit.forget(db, person.id)
