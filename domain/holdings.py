@@ -80,7 +80,7 @@ HELD = (
     Held("roles", Assignment, _by(Assignment.user_id), "role_id assigned_at"),
     Held("factors", Factor, _by(Factor.user_id), "id type name created_at proven_at last_used_at"),
     Held("recovery_codes", RecoveryCode, _by(RecoveryCode.user_id), "used_at"),
-    Held("passkeys", Passkey, _by(Passkey.user_id), "id name aaguid transports backed_up created_at last_used_at"),
+    Held("passkeys", Passkey, _by(Passkey.user_id), "id name aaguid transports backup_eligible backed_up created_at last_used_at"),
     Held(
         "sessions",
         Session,
