@@ -101,7 +101,7 @@ class Settings(BaseSettings):
 
     CONFIRMATION_SECONDS: int = _set(86400, "Life of a confirmation link", ge=60)
     RESET_SECONDS: int = _set(3600, "Life of a reset link", ge=60)
-    OTP_SECONDS: int = _set(600, "Life of a mailed code", ge=30)
+    OTP_SECONDS: int = _set(600, "Life of a mailed or texted code", ge=30, le=600)
     MFA_TICKET_SECONDS: int = _set(300, "Time to finish a sign-in after its first factor", ge=30)
 
     FAILED_ATTEMPTS_LIMIT: int = _set(5, "Wrong passwords or codes before a pause", ge=1)
@@ -303,6 +303,8 @@ def warnings(loaded: Settings) -> list[str]:
     found = []
     if not loaded.https:
         found.append("BASE_URL is plain http: tokens and passwords travel unencrypted")
+    elif not loaded.FORCE_HTTPS:
+        found.append("FORCE_HTTPS is off: plain http is answered, and browsers are not told to use https alone")
     if not loaded.REDIS_URL:
         found.append("REDIS_URL is not set: with several workers each counts its own limits")
     if loaded.SQLALCHEMY_DATABASE_URI.startswith("sqlite"):
