@@ -1,11 +1,17 @@
 """What OWASP ASVS 5.0 asks and no other page shows: how answers are framed, where requests end, and what the code never does."""
 
 import ast
+import base64
+import re
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import InvalidToken
 
+from domain import login, secrets
+from resources import base
 from resources.routes import ROUTES
+from resources.shapes import JSON
 from tests.attacks.acts import raw
 from tests.pictures import form, plain
 
@@ -89,6 +95,59 @@ def test_nothing_is_echoed_and_no_folder_is_listed(house):
         "/.git/HEAD",
     ):
         assert house.get(path).code == "not_found", path
+
+
+def test_what_a_form_of_another_site_can_send_is_no_json(house):
+    asked = 0
+    for route in ROUTES:
+        shapes = base.operation_of(route).shapes
+        if route.method == "GET" or not shapes or any(shape.media_types != (JSON,) for shape in shapes) or "<" in route.urls[0]:
+            continue
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+            answer = house.request(route.method, route.urls[0], data='{"email": "ann@example.com"}', headers={"Content-Type": kind})
+            assert answer.status in (401, 415), (route.urls[0], kind)
+            asked += answer.status == 415
+    assert asked > 30
+    assert not house.mailbox.of("ann@example.com")
+
+
+def test_an_error_of_ours_tells_its_id_and_lets_nobody_in(house, monkeypatch, settings):
+    def fail(*_):
+        raise RuntimeError("SELECT * FROM users; postgresql://gatehouse:tell-me@db")
+
+    monkeypatch.setattr(login, "begin", fail)
+    answer = house.login("ann@example.com", "tell-me-too")
+    assert answer.status == 500
+    assert set(answer.json) == {"type", "title", "status", "code", "request_id"}
+    assert not re.search(rb"SELECT|tell-me|Traceback|Runtime", answer.body)
+    assert "Set-Cookie" not in answer.headers
+    told = (settings["INSTANCE_DIR"] / "app.log").read_text()
+    assert f"request {answer.json['request_id']} failed" in told
+    assert "tell-me-too" not in told
+
+
+def test_what_is_encrypted_can_not_be_changed(house):
+    made = secrets.encrypt("JBSWY3DPEHPK3PXP")
+    assert secrets.decrypt(made) == "JBSWY3DPEHPK3PXP"
+    raw_bytes = base64.urlsafe_b64decode(made)
+    for place in range(len(raw_bytes)):
+        changed = bytearray(raw_bytes)
+        changed[place] ^= 1
+        with pytest.raises(InvalidToken):
+            secrets.decrypt(base64.urlsafe_b64encode(changed))
+
+
+@pytest.mark.once
+def test_codes_have_the_chance_that_their_hashes_ask_for():
+    recovery = {secrets.recovery_code() for _ in range(500)}
+    assert len(recovery) == 500
+    letters = {letter for code in recovery for letter in code.replace("-", "")}
+    assert {len(code.replace("-", "")) for code in recovery} == {24}
+    assert len(letters) == 32  # Five bits a letter: 120, and 112 is the least for a fast hash.
+    codes = {secrets.code() for _ in range(500)}
+    assert all(re.fullmatch("[0-9]{6}", code) for code in codes)
+    assert len(codes) > 450
+    assert len(base64.urlsafe_b64decode(secrets.token() + "=")) == 32
 
 
 @pytest.mark.once
