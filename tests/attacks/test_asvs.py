@@ -11,7 +11,7 @@ from cryptography.fernet import InvalidToken
 from domain import login, secrets
 from resources import base
 from resources.routes import ROUTES
-from resources.shapes import JSON
+from resources.shapes import JSON, Page
 from tests.attacks.acts import raw
 from tests.pictures import form, plain
 
@@ -58,6 +58,8 @@ KINDS = {
     "/.well-known/jwks.json": "application/json",
     "/metrics": "text/plain; version=1.0.0; charset=utf-8",
 }
+# What anybody may read, as it stands for everybody.
+PUBLIC = {"AliveOut", "ReadyOut", "Policy", "KeysOut", "MetadataOut", "MetricsOut", "DocumentOut"}
 BINDING = ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'")
 
 
@@ -77,6 +79,14 @@ def test_every_kind_of_answer_names_its_kind_and_binds_the_browser(house):
     picture = house.put("/profile", **form(plain()), token=house.member("ann@example.com")["access_token"]).json["picture_url"]
     shown = house.get("/uploads/profile_pictures/" + picture.rpartition("/")[2])
     assert (shown.headers["Content-Type"], is_framed(shown)) == ("image/webp", True)
+
+
+@pytest.mark.once
+def test_what_says_more_than_that_it_was_done_is_stored_nowhere():
+    for route in ROUTES:
+        for answer in base.operation_of(route).answers:
+            says_little = set(answer.model_fields) <= {"status", "admin_email"}
+            assert answer.private or says_little or issubclass(answer, Page) or answer.__name__ in PUBLIC, answer
 
 
 def test_nothing_is_echoed_and_no_folder_is_listed(house):
