@@ -200,6 +200,9 @@ class Settings(BaseSettings):
     )
 
     JOBS_IN_PROCESS: bool = _set(True, "Run the scheduled jobs inside the API's processes")
+    SECURITY_CONTACT: str = _set(
+        "", "Where to report a weakness of this installation, in /.well-known/security.txt: mailto: or https addresses, comma-separated"
+    )
     METRICS_TOKEN: str = _set("", "Bearer token of /metrics; without one it is served in development only")
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _set("INFO", "How much is logged")
     LOG_FORMAT: Literal["text", "json"] = _set("text", "text or json")
@@ -369,6 +372,9 @@ def _faults(loaded: Settings) -> list[str]:
     for name in keys(loaded.ALERTS_END_SESSIONS):
         if name not in ACCOUNT_ALERTS:
             found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
+    for contact in keys(loaded.SECURITY_CONTACT):
+        if not re.fullmatch(r"(mailto:|https://|tel:)[!-~]+", contact):
+            found.append(f"SECURITY_CONTACT: {contact!r} is no mailto:, https or tel: address")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
     found += _sms_faults(loaded) + _provider_faults(loaded)

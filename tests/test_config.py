@@ -314,3 +314,10 @@ def test_an_alert_rule_that_is_unknown_or_about_no_account_can_end_no_session(lo
     for name in ("many_accounts", "new-country"):
         (line,) = refused(load, ALERTS_END_SESSIONS=f"new_country,{name}")
         assert line == f"ALERTS_END_SESSIONS: {name!r} is none of many_addresses, new_country, password_changes"
+
+
+def test_a_contact_that_is_no_address_is_refused(load):
+    assert load(SECURITY_CONTACT="mailto:a@example.com,https://example.com/report").SECURITY_CONTACT
+    for contact in ("security@example.com", "http://example.com", "mailto:a@example.com\nContact: x"):
+        (line,) = refused(load, SECURITY_CONTACT=contact)
+        assert line.startswith("SECURITY_CONTACT: ")
