@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 from datetime import UTC, datetime
-from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from typing import Any
 
@@ -33,14 +31,6 @@ class _Line(logging.Formatter):
         return f"{at} {record.levelname} {record.name}: {_one_line(message)} {_one_line(words)}".rstrip()
 
 
-class _File(WatchedFileHandler):
-    """LOG_FILE. It tells who came from where, so where it is made here strangers on this machine may not read it (ASVS 16.4.2)."""
-
-    def _open(self) -> TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        return TextIOWrapper(os.fdopen(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
-
-
 def set_up() -> None:
     """Say everything from now on as the settings want it; again is fine."""
     root = logging.getLogger()
@@ -48,7 +38,7 @@ def set_up() -> None:
         root.removeHandler(handler)
         handler.close()
     assert config.settings.LOG_FILE is not None
-    for handler in (logging.StreamHandler(), _File(config.settings.LOG_FILE, delay=True)):
+    for handler in (logging.StreamHandler(), WatchedFileHandler(config.settings.LOG_FILE, delay=True)):
         handler.setFormatter(_Line())
         root.addHandler(handler)
     root.setLevel(config.settings.LOG_LEVEL)

@@ -58,8 +58,3 @@ def test_a_failure_with_its_traceback_is_one_line(house, lines):
 def test_the_servers_own_complaint_does_not_quote_the_request(house, lines):
     logging.getLogger("gunicorn.error").warning("Invalid request from ip=1.2.3.4: Invalid HTTP request line: 'GET /confirm/secret'")
     assert lines()[-1].endswith("Invalid request from ip=1.2.3.4")
-
-
-def test_the_file_is_for_its_owner_and_group_alone(house, lines, settings):
-    assert lines()
-    assert (settings["INSTANCE_DIR"] / "app.log").stat().st_mode & 0o007 == 0
