@@ -364,6 +364,8 @@ def _faults(loaded: Settings) -> list[str]:
         url = getattr(loaded, name)
         if url and not _is_origin("/".join(url.split("/", 3)[:3])):
             found.append(f"{name}: {url!r} is not an http(s) address")
+    wrong = [one for one in keys(loaded.SECURITY_CONTACT) if not re.fullmatch(r"(mailto:|https://|tel:)[!-~]+", one)]
+    found += [f"SECURITY_CONTACT: {one!r} is no mailto:, https or tel: address" for one in wrong]
     found += [f"FERNET_KEY: key {n} is not a Fernet key" for n, key in enumerate(keys(loaded.FERNET_KEY), 1) if not _is_fernet(key)]
     kinds = ("lower", "upper", "digit", "symbol")
     found += [
@@ -372,9 +374,6 @@ def _faults(loaded: Settings) -> list[str]:
     for name in keys(loaded.ALERTS_END_SESSIONS):
         if name not in ACCOUNT_ALERTS:
             found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
-    for contact in keys(loaded.SECURITY_CONTACT):
-        if not re.fullmatch(r"(mailto:|https://|tel:)[!-~]+", contact):
-            found.append(f"SECURITY_CONTACT: {contact!r} is no mailto:, https or tel: address")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
     found += _sms_faults(loaded) + _provider_faults(loaded)

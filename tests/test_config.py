@@ -303,6 +303,13 @@ def test_what_is_weak_in_production_is_one_warning_each(production):
     assert config.warnings(production(BASE_URL="https://gatehouse.example", FORCE_HTTPS=True, **good)) == []
 
 
+def test_a_contact_that_is_no_address_is_refused(load):
+    assert load(SECURITY_CONTACT="mailto:a@example.com,https://example.com/report").SECURITY_CONTACT
+    for contact in ("security@example.com", "http://example.com", "mailto:a@example.com\nContact: x"):
+        (line,) = refused(load, SECURITY_CONTACT=contact)
+        assert line.startswith("SECURITY_CONTACT: ")
+
+
 def test_settings_can_not_be_changed_once_they_are_in_force(load):
     with pytest.raises(ValueError, match="frozen"):
         load().BCRYPT_ROUNDS = 4
@@ -314,10 +321,3 @@ def test_an_alert_rule_that_is_unknown_or_about_no_account_can_end_no_session(lo
     for name in ("many_accounts", "new-country"):
         (line,) = refused(load, ALERTS_END_SESSIONS=f"new_country,{name}")
         assert line == f"ALERTS_END_SESSIONS: {name!r} is none of many_addresses, new_country, password_changes"
-
-
-def test_a_contact_that_is_no_address_is_refused(load):
-    assert load(SECURITY_CONTACT="mailto:a@example.com,https://example.com/report").SECURITY_CONTACT
-    for contact in ("security@example.com", "http://example.com", "mailto:a@example.com\nContact: x"):
-        (line,) = refused(load, SECURITY_CONTACT=contact)
-        assert line.startswith("SECURITY_CONTACT: ")
