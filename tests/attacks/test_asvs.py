@@ -59,7 +59,7 @@ KINDS = {
     "/metrics": "text/plain; version=1.0.0; charset=utf-8",
 }
 # What anybody may read, as it stands for everybody.
-PUBLIC = {"AliveOut", "ReadyOut", "Policy", "KeysOut", "MetadataOut", "MetricsOut", "DocumentOut"}
+PUBLIC = {"AliveOut", "ReadyOut", "Policy", "KeysOut", "MetadataOut", "MetricsOut", "DocumentOut", "SecurityOut"}
 BINDING = ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'")
 
 
