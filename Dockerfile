@@ -19,7 +19,15 @@ RUN useradd --system --uid 10001 --home-dir /srv/gatehouse gatehouse \
  && mkdir -p /srv/data/instance /srv/data/uploads \
  && chown -R gatehouse /srv/data
 COPY --from=packages /srv/venv /srv/venv
-COPY . .
+# What serves, and nothing else: no tests, no documents, no examples.
+COPY app.py cli.py config.py model.py CHANGELOG.md LICENSE ./
+COPY domain domain
+COPY environments environments
+COPY jobs jobs
+COPY migrations migrations
+COPY outbound outbound
+COPY pages pages
+COPY resources resources
 ENV PATH=/srv/venv/bin:$PATH APP_ENV=production INSTANCE_DIR=/srv/data/instance UPLOADS_DIR=/srv/data/uploads
 USER 10001
 VOLUME /srv/data

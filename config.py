@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     ACCOUNT_DELETION_DAYS: int = _set(7, "How long an account that its owner deletes can be restored; 0: not at all", ge=0, le=365)
     CONFIRMATION_SECONDS: int = _set(86400, "Life of a confirmation link", ge=60)
     RESET_SECONDS: int = _set(3600, "Life of a reset link", ge=60)
-    OTP_SECONDS: int = _set(600, "Life of a mailed code", ge=30)
+    OTP_SECONDS: int = _set(600, "Life of a mailed or texted code", ge=30, le=600)
     MFA_TICKET_SECONDS: int = _set(300, "Time to finish a sign-in after its first factor", ge=30)
 
     FAILED_ATTEMPTS_LIMIT: int = _set(5, "Wrong passwords or codes before a pause", ge=1)
@@ -216,6 +216,9 @@ class Settings(BaseSettings):
     )
 
     JOBS_IN_PROCESS: bool = _set(True, "Run the scheduled jobs inside the API's processes")
+    SECURITY_CONTACT: str = _set(
+        "", "Where to report a weakness of this installation, in /.well-known/security.txt: mailto: or https addresses, comma-separated"
+    )
     METRICS_TOKEN: str = _set("", "Bearer token of /metrics; without one it is served in development only")
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _set("INFO", "How much is logged")
     LOG_FORMAT: Literal["text", "json"] = _set("text", "text or json")
@@ -338,6 +341,8 @@ def warnings(loaded: Settings) -> list[str]:
     found = []
     if not loaded.https:
         found.append("BASE_URL is plain http: tokens and passwords travel unencrypted")
+    elif not loaded.FORCE_HTTPS:
+        found.append("FORCE_HTTPS is off: plain http is answered, and browsers are not told to use https alone")
     if not loaded.REDIS_URL:
         found.append("REDIS_URL is not set: with several workers each counts its own limits")
     if loaded.SQLALCHEMY_DATABASE_URI.startswith("sqlite"):
@@ -396,6 +401,8 @@ def _faults(loaded: Settings) -> list[str]:
         url = getattr(loaded, name)
         if url and not _is_origin("/".join(url.split("/", 3)[:3])):
             found.append(f"{name}: {url!r} is not an http(s) address")
+    wrong = [one for one in keys(loaded.SECURITY_CONTACT) if not re.fullmatch(r"(mailto:|https://|tel:)[!-~]+", one)]
+    found += [f"SECURITY_CONTACT: {one!r} is no mailto:, https or tel: address" for one in wrong]
     found += [f"FERNET_KEY: key {n} is not a Fernet key" for n, key in enumerate(keys(loaded.FERNET_KEY), 1) if not _is_fernet(key)]
     kinds = ("lower", "upper", "digit", "symbol")
     found += [

@@ -17,6 +17,7 @@ class Confirmed(Done):
 
     status: Literal["confirmed"] = "confirmed"
     page: ClassVar[str] = "confirmed"
+    private: ClassVar[bool] = True
     signed_up_at: datetime | None = Field(default=None, exclude=True)  # These two are for the page only.
     ip: str | None = Field(default=None, exclude=True)
 

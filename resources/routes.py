@@ -203,6 +203,7 @@ TABLE: tuple[Row, ...] = (
     ("GET", "/verify", forward_auth.Verify, forwarded, limits.FREE),
     ("GET", "/.well-known/jwks.json", well_known.Jwks, anyone, limits.FREE),
     ("GET", "/.well-known/oauth-authorization-server", well_known.Metadata, anyone, limits.FREE),
+    ("GET", "/.well-known/security.txt", well_known.SecurityText, anyone, limits.FREE),
     # Running it
     ("GET", "/healthz", health.Alive, anyone, limits.FREE),
     ("GET", "/readyz", health.Ready, anyone, limits.FREE),

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from flask import Response
+from flask import Response, current_app, request
 
 import config
-from domain import roles, stages
+from domain import roles, sessions, stages
+from domain.errors import Refused
 from domain.sessions import Grant
 from domain.stages import Pending
 from resources import credentials, tokens
@@ -100,6 +101,7 @@ def carry(grant: Grant, plain: type[T], by_cookies: type[C], *, cookies: bool | 
     more |= {"expires_in": pair.expires_in, "session_id": grant.session.id, "user": UserOut.of(grant.user)}
     more |= {"mfa_setup_by": stages.setup_by(grant.user)}
     if cookies or credentials.by_cookie():
+        _end_replaced(grant.session.id)
         return by_cookies(pair, grant.device_token, more | credentials.csrf_tokens(pair))
     return plain(access_token=pair.access, refresh_token=pair.refresh, device_token=grant.device_token, **more)
 
@@ -112,3 +114,15 @@ def answer(outcome: Grant | Pending, *, cookies: bool | None = None) -> Tokens |
     if outcome.methods is None:
         return SetupRequiredOut(mfa_token=outcome.ticket, expires_in=seconds)
     return PendingOut(status=outcome.status, mfa_token=outcome.ticket, methods=outcome.methods, expires_in=seconds)
+
+
+def _end_replaced(session_id: str) -> None:
+    """End the session whose cookies are replaced by those of this one: nobody could sign it out any more (ASVS 7.2.4). Where that
+    can't be told to every worker it runs out by itself; signing in goes on.
+    """
+    cookie = request.cookies.get(current_app.config["JWT_REFRESH_COOKIE_NAME"])
+    try:
+        if cookie and (claims := tokens.verify(cookie, "refresh"))["sid"] != session_id:
+            sessions.end(credentials.caller_of(claims))
+    except Refused:
+        return

@@ -1,15 +1,18 @@
 """What programs look up by themselves: the public keys below our tokens, and where and how services ask."""
 
+from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
 from flask import Response
 
 import config
-from domain import signing
+from domain import clock, signing
+from domain.errors import NotFound
 from resources.base import Resource
-from resources.shapes import Out
+from resources.shapes import Out, Text
 
 KEYS_SECONDS = 30  # A new key stands here for longer before it signs.
+CONTACT_DAYS = 90  # How long a security.txt that was read today is good.
 WAYS = ["client_secret_basic", "client_secret_post"]  # How a client proves itself (RFC 7591 2).
 
 
@@ -40,6 +43,12 @@ class MetadataOut(Out):
     revocation_endpoint_auth_methods_supported: list[str] = WAYS
 
 
+class SecurityOut(Text):
+    """Whom to tell of a weakness (RFC 9116)."""
+
+    media_type: ClassVar[str] = "text/plain"
+
+
 class Jwks(Resource):
     """The public keys under which services check tokens by themselves: the newest first, and those that signed before it until
     their last token is over.
@@ -63,3 +72,17 @@ class Metadata(Resource):
             revocation_endpoint=f"{base}/oauth/revoke",
             jwks_uri=f"{base}/.well-known/jwks.json",
         )
+
+
+class SecurityText(Resource):
+    """For who has found a weakness of this installation (RFC 9116); there where SECURITY_CONTACT names somebody."""
+
+    def get(self) -> SecurityOut:
+        """The contacts, and until when they are good."""
+        contacts = config.keys(config.settings.SECURITY_CONTACT)
+        if not contacts:
+            raise NotFound
+        ends = (clock.now() + timedelta(days=CONTACT_DAYS)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        canonical = f"{config.settings.BASE_URL}/.well-known/security.txt"
+        lines = [*(f"Contact: {one}" for one in contacts), f"Expires: {ends}", f"Canonical: {canonical}"]
+        return SecurityOut(text="\n".join(lines) + "\n")

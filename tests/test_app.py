@@ -66,7 +66,10 @@ def test_a_change_over_plain_http_is_refused(house):
 
 @pytest.mark.settings(FORCE_HTTPS=True, BASE_URL="https://gatehouse.example", TRUSTED_PROXIES=1)
 def test_behind_a_proxy_the_proxys_word_counts(house):
-    assert house.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers["Strict-Transport-Security"].startswith("max-age=")
+    assert (
+        house.get("/healthz", headers={"X-Forwarded-Proto": "https"}).headers["Strict-Transport-Security"]
+        == "max-age=31536000; includeSubDomains"
+    )
     assert house.get("/password-policy", headers={"X-Forwarded-Proto": "https"}).status == 200
     assert house.get("/password-policy", headers={"X-Forwarded-Proto": "https, http"}).status == 308
     assert house.get("/password-policy", headers={"X-Forwarded-Proto": "http, https"}).status == 200

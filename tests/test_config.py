@@ -320,10 +320,17 @@ def test_what_is_weak_in_production_is_one_warning_each(production):
     weak = production(BCRYPT_ROUNDS=10, MAIL_SERVER="mail.example", MAIL_USE_TLS=False)
     words = ("BASE_URL", "REDIS_URL", "SQLite", "BCRYPT_ROUNDS", "SMTP without TLS")
     assert [sum(word in line for line in config.warnings(weak)) for word in words] == [1] * len(words)
-    strong = production(
-        BASE_URL="https://gatehouse.example", REDIS_URL="redis://cache", DATABASE_URI="postgresql://db/x", MAIL_SERVER="mail.example"
-    )
-    assert config.warnings(strong) == []
+    good = {"REDIS_URL": "redis://cache", "DATABASE_URI": "postgresql://db/x", "MAIL_SERVER": "mail.example"}
+    (line,) = config.warnings(production(BASE_URL="https://gatehouse.example", **good))
+    assert line.startswith("FORCE_HTTPS is off")
+    assert config.warnings(production(BASE_URL="https://gatehouse.example", FORCE_HTTPS=True, **good)) == []
+
+
+def test_a_contact_that_is_no_address_is_refused(load):
+    assert load(SECURITY_CONTACT="mailto:a@example.com,https://example.com/report").SECURITY_CONTACT
+    for contact in ("security@example.com", "http://example.com", "mailto:a@example.com\nContact: x"):
+        (line,) = refused(load, SECURITY_CONTACT=contact)
+        assert line.startswith("SECURITY_CONTACT: ")
 
 
 def test_settings_can_not_be_changed_once_they_are_in_force(load):

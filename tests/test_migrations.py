@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import func, inspect, select, text
 
 import config
 from domain import database, schema
@@ -74,6 +74,8 @@ def test_an_empty_database_upgraded_equals_the_model():
     schema.upgrade()
     assert differences() == []
     assert tables() == sorted(Base.metadata.tables)
+    with database.engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Base.metadata.tables["users"])) == 0  # No account comes with it.
 
 
 def test_the_revisions_and_the_model_make_the_very_same_tables():

@@ -1,6 +1,7 @@
 """Which processes serve: each server's workers do, the other commands and the reloader's outer process don't."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,3 +76,18 @@ def test_gunicorn_serves_in_each_worker(probe):
 def test_granian_serves(probe):
     command = ("granian", "--interface", "wsgi", "--factory", "--host", "127.0.0.1", "--port", port(), "probe:create_app")
     assert said(probe(*command), 1) == ["True"]
+
+
+def test_the_image_holds_what_serves_and_nothing_else(tmp_path):
+    stage = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    copied = [line.split()[1:] for line in stage.splitlines() if line.startswith("COPY ") and "--from" not in line]
+    for *names, target in copied:
+        for name in names:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, tmp_path / target / (name if target == "./" else ""))
+    assert not {"tests", "bench", "docs", "examples", "postman", "instance", "uploads", ".", ".env"} & {
+        path.name for path in tmp_path.iterdir()
+    }
+    words = [sys.executable, "-m", "flask", "migrate", "up"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr

@@ -185,6 +185,7 @@ ROWS = {
     "GET /verify": ("forwarded", None, (204, None)),
     "GET /.well-known/jwks.json": ("anyone", None, (200, None)),
     "GET /.well-known/oauth-authorization-server": ("anyone", None, (200, None)),
+    "GET /.well-known/security.txt": ("anyone", None, (404, "not_found")),
     "GET /healthz": ("anyone", None, (200, None)),
     "GET /readyz": ("anyone", None, (200, None)),
     "GET /metrics": ("scraping", None, (404, "not_found")),

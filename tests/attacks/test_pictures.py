@@ -77,7 +77,7 @@ def test_a_picture_is_never_served_as_a_page(server, token):
     got = server.get(answer.json["picture_url"].removeprefix(server.base), headers={"Accept": "text/html"})
     assert got.headers["Content-Type"] == "image/webp"
     assert got.headers["X-Content-Type-Options"] == "nosniff"
-    assert got.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert got.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; sandbox"
 
 
 def test_where_and_by_whom_a_photo_was_taken_is_gone(server, token):

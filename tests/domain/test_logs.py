@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from urllib.parse import quote
 
@@ -41,6 +42,7 @@ def test_half_a_character_is_written_as_an_escape(house, form):
 def test_a_line_of_json_says_what_happened(house, lines):
     answer = house.get("/nowhere?password=secret")
     said = json.loads(lines()[-1])
+    assert datetime.fromisoformat(said["at"]).tzinfo == UTC
     assert said["request_id"] == answer.headers["X-Request-ID"]
     assert (said["method"], said["path"], said["status"], said["caller"]) == ("GET", "/nowhere", 404, None)
 

@@ -1,10 +1,13 @@
 """What providers say about themselves: asked seldom, never waited for long, and not believed in everything."""
 
 import socket
+import ssl
 import threading
 import time
+from contextlib import suppress
 
 import pytest
+import trustme
 
 from outbound import discovery
 from outbound.discovery import Away
@@ -166,3 +169,21 @@ def test_an_answer_that_drips_is_cut_off(raw, monkeypatch):
     with pytest.raises(Away):
         discovery.fetch(url)
     assert time.monotonic() - began < 15  # The whole of it takes 30.
+
+
+def test_a_certificate_of_nobody_knows_whom_is_refused(monkeypatch):
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands():
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as wire:
+                wire.recv(1000)
+
+        thread = threading.Thread(target=shake_hands)
+        thread.start()
+        with pytest.raises(Away, match="SSLError"):
+            discovery.fetch(f"https://localhost:{listener.getsockname()[1]}/.well-known/openid-configuration")
+        thread.join()

@@ -6,7 +6,7 @@ from app import create_app
 from domain import cache, database
 from model import AuditEvent
 from tests.attacks.acts import claims, count
-from tests.visitor import Visitor, in_process
+from tests.visitor import PASSWORD, Visitor, in_process
 
 NAMES = {"access_token_cookie", "refresh_token_cookie", "csrf_access_token", "csrf_refresh_token"}
 
@@ -31,6 +31,24 @@ def test_cookies_have_the_flags_that_keep_them_here(house, email, address, prefi
     hidden = {f"{prefix}{name}" for name in ("access_token_cookie", "refresh_token_cookie", "device")}
     shown = {f"{prefix}{name}" for name in ("csrf_access_token", "csrf_refresh_token")}
     assert found == {name: common | {"HttpOnly"} for name in hidden} | dict.fromkeys(shown, common)
+
+
+def test_a_sign_in_ends_the_session_whose_cookies_it_replaces(house, email):
+    house.join(email)
+    house.join("bob@example.com")
+    body = {"email": email, "password": PASSWORD}
+    first = house.login(email, cookies=True)
+    beside = house.login(email)
+    second = house.post("/login", {**body, "cookies": True}, cookies=first.cookies)
+    assert house.get("/mfa", cookies=first.cookies).code == "token_revoked"
+    assert house.get("/mfa", token=beside.json["access_token"]).status == 200
+    third = house.post("/login", {**body, "email": "bob@example.com", "cookies": True}, cookies=second.cookies)
+    assert house.get("/mfa", cookies=second.cookies).code == "token_revoked"
+    # Nothing is replaced by tokens in the answer, a wrong password, or a cookie that is none.
+    assert house.post("/login", {**body, "password": "wrong"}, cookies=third.cookies).status == 401
+    assert house.post("/login", body, cookies=third.cookies).status == 200
+    assert house.get("/mfa", cookies=third.cookies).status == 200
+    assert house.post("/login", {**body, "cookies": True}, cookies={"refresh_token_cookie": "none"}).status == 200
 
 
 @pytest.mark.settings(BASE_URL="https://gatehouse.example")

@@ -1,5 +1,7 @@
 """A new password: by a mailed link, or in a running session."""
 
+import re
+
 import pytest
 from sqlalchemy import select
 
@@ -60,7 +62,8 @@ def test_the_page_changes_nothing_and_its_form_does(house, email):
     house.join(email)
     path = ask(house, email)
     page = house.get(path, headers={"Accept": "text/html"})
-    assert '<input id="password"' in page.text
+    assert 'name="password" type="password" autocomplete="new-password"' in page.text
+    assert not re.search(r"<script|onpaste", page.text)
     assert page.headers["Referrer-Policy"] == "no-referrer"
     form = {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"}
     weak = house.post(path, headers=form, data="password=short")

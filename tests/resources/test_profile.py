@@ -296,7 +296,8 @@ def test_a_picture_is_served_safely_and_may_be_kept(house, token):
     path = path_of(house.put("/profile", **form(plain()), token=token))
     got = house.get(path)
     assert got.headers["X-Content-Type-Options"] == "nosniff"
-    assert got.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert got.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; sandbox"
+    assert got.headers["Content-Disposition"] == f"inline; filename={path.rpartition('/')[2]}"
     assert "immutable" in got.headers["Cache-Control"]
     assert house.get(path, headers={"If-None-Match": got.headers["ETag"]}).status == 304
     head = house.request("HEAD", path)

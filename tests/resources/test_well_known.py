@@ -1,5 +1,7 @@
 """What programs look up: keys as RFC 7517 writes them, metadata as RFC 8414 does, both free and for everybody."""
 
+from datetime import UTC, datetime, timedelta
+
 import jwt
 import pytest
 
@@ -74,3 +76,17 @@ def test_a_change_of_the_algorithm_throws_nobody_out(house, settings, email):
 def test_keys_and_metadata_are_not_counted(house):
     for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server"):
         assert [house.get(path).status for _ in range(5)] == [200] * 5
+
+
+@pytest.mark.settings(SECURITY_CONTACT="mailto:security@example.com, https://example.com/report", BASE_URL="https://gatehouse.example")
+def test_whom_to_tell_of_a_weakness_is_told_until_when(house):
+    answer = house.get("/.well-known/security.txt")
+    *contacts, expires, canonical = answer.text.splitlines()
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert contacts == ["Contact: mailto:security@example.com", "Contact: https://example.com/report"]
+    assert timedelta(days=80) < datetime.fromisoformat(expires.removeprefix("Expires: ")) - datetime.now(UTC) < timedelta(days=365)
+    assert canonical == "Canonical: https://gatehouse.example/.well-known/security.txt"
+
+
+def test_where_nobody_is_named_there_is_nobody_to_tell(house):
+    assert house.get("/.well-known/security.txt").code == "not_found"
