@@ -2,12 +2,11 @@
 
 import pytest
 
-from app import create_app
 from domain import activity, cache, database, limits
 from resources.routes import ROUTES
 from tests.attacks.acts import OTHER, account
 from tests.attacks.strangers import FLOWS, everybody, told
-from tests.conftest import empty
+from tests.conftest import opened
 from tests.mailbox import Mailbox
 from tests.serving import free_port
 from tests.visitor import PASSWORD, Visitor, in_process
@@ -187,8 +186,7 @@ def test_the_limits_do_not_tell_what_an_address_has(house, email, flow):
 @pytest.fixture
 def lonely(settings):
     """A house whose Redis does not answer."""
-    app = create_app(**settings | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"})
-    empty()
+    app = opened(settings | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"})
     yield Visitor(in_process(app), Mailbox())
     activity.forget()
     cache.client.close()
