@@ -61,7 +61,7 @@ def visit(database: str, folder: Path, given: Namespace) -> tuple[list[Row], lis
             row, more = one_of(house, crowd, canary, scenario, given.scale)
             rows.append(row)
             violations += [f"{house.name}, {scenario.name}: {one}" for one in more]
-            print(as_line(row), file=sys.stderr, flush=True)
+            print("\n".join([as_line(row), *more]), file=sys.stderr, flush=True)
     return rows, violations
 
 

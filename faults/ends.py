@@ -107,7 +107,7 @@ def forget(person: Person) -> None:
 def _reset(person: Person, path: str) -> None:
     wanted = [new_password(), new_password()]
     person.past_passwords += wanted
-    ends, ports = (*person.sessions, *person.keys), person.house.ports
+    ends, ports = (*person.sessions, *person.keys), person.house.ports  # Whatever was open is over.
     found: dict[int, Reply] = {}
 
     def send(n: int) -> Reply:
@@ -141,7 +141,8 @@ def try_dead(person: Person, *, number: int = 1) -> None:
     use_key(person, *random.sample(dead := person.ledger.known("key:", DEAD), min(number, len(dead))))
     for path in random.sample(used := [one for one in person.used_links if "/" in one], min(number, len(used))):
         person.past_passwords.append(again := new_password())
-        person.ask("use link again", "POST", path, {"password": again}, takes=path, sets={"password": again})
+        effects: dict[str, Any] = {"takes": path, "sets": {"password": again}, "ends": (*person.sessions, *person.keys)}
+        person.ask("use link again", "POST", path, {"password": again}, letter=PASSWORD_CHANGED, **effects)
 
 
 def try_old_password(person: Person) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from sqlalchemy import NullPool, create_engine, text
+
 from faults.postbox import Postbox
 from faults.stores import Cluster, Disk
 from faults.wire import ask
 from tests.attacks.stores import Store
 from tests.serving import ROOT, free_port
 
-WORKERS = 3
+WORKERS = 2
 PATIENCE = 30  # Seconds until the service has to be back.
 Process = subprocess.Popen[bytes]
 
@@ -98,6 +100,14 @@ class House:
         """Run a job by hand."""
         command = [sys.executable, "-m", "flask", "--app", "app", "jobs", "run", name]
         subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, check=False)
+
+    def left_over(self) -> set[str]:
+        """The files of pictures that no account names."""
+        uri = self.environment["SQLALCHEMY_DATABASE_URI"].replace("postgresql:", "postgresql+psycopg:")
+        engine = create_engine(uri, poolclass=NullPool)
+        with engine.connect() as connection:
+            named = set(connection.scalars(text("SELECT picture FROM users WHERE picture IS NOT NULL")))
+        return {path.name for path in self.pictures.glob("*")} - named
 
     def _start(self, *module: str, clock: str) -> Process:
         more = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"} if clock else {}

@@ -11,7 +11,6 @@ from faults import acts, ends
 from faults.crowd import Crowd
 from faults.house import PATIENCE, House, wait_until
 from faults.people import RESET, Person
-from faults.wire import ask, bearer
 
 
 class Scenario(NamedTuple):
@@ -97,7 +96,7 @@ class Run:
 def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: float = 1) -> tuple[Row, list[str]]:
     """Run a scenario to its end, looking back included: the row for the table, and every violation in words."""
     run, began = Run(house, crowd, canary, scenario, scale), time.monotonic()
-    counts, doubles, files = crowd.counts(), len(house.postbox.doubles()), left_over(run)
+    counts, doubles, files = crowd.counts(), len(house.postbox.doubles()), house.left_over()
     victim = Person(house)
     acts.join(victim)
     if scenario.is_acted:
@@ -115,7 +114,7 @@ def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: 
     again = house.postbox.doubles()[doubles:]
     if len(again) > scenario.doubles * run.faults:
         run.violations.append(f"letters came twice: {', '.join(again)}")
-    if (left := left_over(run) - files) and not scenario.crash:
+    if (left := house.left_over() - files) and not scenario.crash:
         run.violations.append(f"pictures are left over: {sorted(left)}")
     run.violations += [*crowd.drain(), *canary.ledger.drain(), *victim.ledger.drain()]
     return _row(run, crowd.counts() - counts, len(again), time.monotonic() - began), run.violations
@@ -134,15 +133,3 @@ def _row(run: Run, counts: Counter[str], doubles: int, seconds: float) -> Row:
         seconds=seconds,
         violations=len(run.violations),
     )
-
-
-def left_over(run: Run) -> set[str]:
-    """The files of pictures that no profile names."""
-    named = set()
-    for person in (*run.crowd.people, run.canary):
-        for tokens in reversed(person.sessions.values()):
-            reply = ask(run.house.port(), "GET", "/profile", headers=bearer(tokens.access))
-            if reply.status == 200:
-                named.add(str(reply.json["picture_url"]).rpartition("/")[2])
-                break
-    return {path.name for path in run.house.pictures.glob("*")} - named
