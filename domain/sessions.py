@@ -138,9 +138,9 @@ def end_some(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *m
     return ended
 
 
-def end_of_user(db: Database, user_id: str, *, but: str | None = None) -> int:
+def end_of_user(db: Database, user_id: str, *, but: str | None = None, reason: str = REVOKED) -> int:
     """End all sessions of a user (but one); how many. Part of the act that asks for it."""
-    return end_some(db, [one for one in _live(db, user_id) if one != but])
+    return end_some(db, [one for one in _live(db, user_id) if one != but], reason)
 
 
 def end_all() -> int:

@@ -1,6 +1,7 @@
 """The list of sessions: what it shows, what it leaves out, and how sessions are ended from it."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -144,6 +145,19 @@ def test_all_others_are_ended(house, three, email):
     assert house.delete("/api/auth/sessions", token=three[1]["access_token"]).json == {"revoked": 0}
     assert house.login(email).status == 200
     assert [one.facts for one in events(three[1]["user"]["id"], "sessions.ended")] == [{"number": 2}, {"number": 0}]
+
+
+def test_what_has_run_out_by_this_hosts_clock_ends_with_the_others_for_every_host(house, three):
+    idle, other, mine = three
+
+    def seen(at):
+        with transaction() as db:
+            db.execute(update(Session).where(Session.id == idle["session_id"]).values(last_seen_at=at))
+
+    seen(clock.now() - timedelta(hours=1))
+    assert house.delete("/api/auth/sessions", token=mine["access_token"]).json == {"revoked": 1}
+    seen(clock.now())
+    assert [is_alive(house, one) for one in (idle, other, mine)] == [False, False, True]
 
 
 @pytest.mark.parametrize("path", ["unknown", "0" * 32])
