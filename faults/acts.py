@@ -91,9 +91,11 @@ def _opened(person: Person, reply: Reply) -> str:
 
 def _give_code(person: Person, ticket: str, port: int | None = None) -> Reply | None:
     found = person.code()
-    if found is None:
-        return None
-    step, digits = found
+    return give(person, ticket, *found, port=port) if found else None
+
+
+def give(person: Person, ticket: str, step: int, digits: str, *, port: int | None = None) -> Reply:
+    """Give a code of the app for a ticket: it works once, whatever the ticket."""
     name = f"ticket:{ticket}"
     body = {"mfa_token": ticket, "method": "totp", "code": digits}
     effects: dict[str, Any] = {"by": name, "ends": (name,), "takes": f"step:{step}", "headers": _device()}

@@ -34,6 +34,7 @@ WEIGHTS: dict[Callable[[Person], object], float] = {
     ends.try_dead: 2,
     ends.try_old_password: 1,
     ends.replay: 0.5,
+    ends.replay_code: 1,
 }
 
 

@@ -16,15 +16,15 @@ from faults.people import RESET, Person
 class Scenario(NamedTuple):
     """A row of the table: what fails, for how many seconds, on which houses, and what may be left by it.
 
-    `lacks` says what this machine lacks for it; then it is left out. `doubles` is how many letters may go twice for each fault;
-    `crash`: a picture may lie about whose row never came, until the sweep.
+    `lacks` says what this machine lacks for it; then it is left out. `doubles` is how many letters may go twice for each fault,
+    besides those whose taking was not answered; `crash`: a picture may lie about whose row never came, until the sweep.
     """
 
     name: str
     seconds: float
     work: Callable[["Run"], None]
     lacks: Callable[[House], str] = lambda _: ""
-    doubles: float = 0
+    doubles: int = 0
     crash: bool = False
     clocks: int = 1
     is_acted: bool = True  # Whether the crowd acts meanwhile.
@@ -97,6 +97,7 @@ def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: 
     """Run a scenario to its end, looking back included: the row for the table, and every violation in words."""
     run, began = Run(house, crowd, canary, scenario, scale), time.monotonic()
     counts, doubles, files = crowd.counts(), len(house.postbox.doubles()), house.left_over()
+    lost = house.postbox.lost_answers
     victim = Person(house)
     acts.join(victim)
     if scenario.is_acted:
@@ -112,7 +113,7 @@ def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: 
         run.violations += [f"a letter is missing: {one}" for one in crowd.owed()]
     crowd.look_back()
     again = house.postbox.doubles()[doubles:]
-    if len(again) > scenario.doubles * run.faults:
+    if len(again) > scenario.doubles * run.faults + house.postbox.lost_answers - lost:
         run.violations.append(f"letters came twice: {', '.join(again)}")
     if (left := house.left_over() - files) and not scenario.crash:
         run.violations.append(f"pictures are left over: {sorted(left)}")

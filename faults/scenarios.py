@@ -1,106 +1,18 @@
-"""What fails, one function each; and the table of them."""
+"""The table of what fails; and what fails within: full disks, wrong clocks, two schedulers, herds, lost answers."""
 
-import os
 import random
-import signal
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing
+from pathlib import Path
 
-from faults import acts, postbox
-from faults.house import FAKETIME, House, Process, kill
+from faults import acts, outages
+from faults.house import FAKETIME, House, Process
 from faults.people import Person
 from faults.run import Run, Scenario
 
 HERD = 50
 MINUTES_APART = 40
-
-
-def workers(run: Run) -> None:
-    """Workers are killed in the middle of whatever they do."""
-    for _ in run.goes_on():
-        for master in run.house.masters:
-            for worker in random.sample(found := run.house.workers(master), min(random.choice((1, 1, 2, 3)), len(found))):
-                with suppress(ProcessLookupError):
-                    os.kill(worker, signal.SIGKILL)
-                    run.fault()
-            run.pause(0, 0.3)
-        run.back()
-
-
-def jobs(run: Run) -> None:
-    """The process of the jobs is killed, and started again as a supervisor would."""
-    for _ in run.goes_on():
-        kill(run.house.jobs.pop())
-        run.fault()
-        run.house.jobs.append(run.house.start_jobs())
-        run.pause(1.2, 2.5)
-    run.post_is_back()
-
-
-def redis_stops(run: Run) -> None:
-    """Redis dies, and comes back empty or with an old snapshot."""
-    assert run.house.store
-    for _ in run.goes_on():
-        if random.random() < 0.5:
-            run.house.store.snapshot()
-            run.pause(0.2, 0.5)
-        run.house.store.kill()
-        run.fault()
-        run.pause(0.1, 1)
-        run.house.store.start()
-        run.back()
-
-
-def redis_hangs(run: Run) -> None:
-    """Redis takes connections and answers nothing."""
-    assert run.house.store
-    for _ in run.goes_on():
-        run.house.store.freeze()
-        run.fault()
-        run.pause(0.1, 1.2)
-        run.house.store.thaw()
-        run.back()
-
-
-def redis_flushed(run: Run) -> None:
-    """Redis forgets everything."""
-    assert run.house.store
-    for _ in run.goes_on():
-        run.house.store.flush()
-        run.fault()
-        run.pause(0.05, 0.4)
-    run.back()
-
-
-def postgres(run: Run) -> None:
-    """PostgreSQL is restarted, or crashes."""
-    assert run.house.cluster
-    for _ in run.goes_on():
-        run.house.cluster.stop(random.choice(("fast", "immediate")))
-        run.fault()
-        run.pause(0.1, 1.5)
-        run.house.cluster.start()
-        run.back()
-
-
-def smtp(run: Run) -> None:
-    """The mail server is away, silent, or in the way after DATA."""
-    box = run.house.postbox
-    for _ in run.goes_on():
-        for mode in (postbox.REFUSES, postbox.PUTS_OFF, postbox.HANGS_UP, postbox.FORGETS_TO_ANSWER):
-            box.mode = mode
-            run.fault()
-            run.pause(1, 2)
-        box.mode = postbox.UP
-        box.close()
-        run.fault()
-        run.pause(2, 3)
-        with box.silence():
-            run.fault()
-            run.pause(3, 4)
-        box.open()
-        run.post_is_back()
 
 
 def disk_full(run: Run) -> None:
@@ -112,11 +24,18 @@ def disk_full(run: Run) -> None:
         run.pause(0.5, 1.5)
         run.house.disk.free()
         run.back()
-    if not run.house.cluster:
-        with sqlite3.connect(run.house.database) as connection:
+    if not run.house.cluster and (fault := damage(run.house.database)):
+        run.violations.append(f"SQLite says: {fault}")
+
+
+def damage(database: Path) -> str:
+    """What is broken in a file of SQLite's; empty if it is whole."""
+    with closing(sqlite3.connect(database)) as connection:
+        try:
             (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
-        if verdict != "ok":
-            run.violations.append(f"SQLite says: {verdict}")
+        except sqlite3.DatabaseError as error:
+            return str(error)
+    return "" if verdict == "ok" else str(verdict)
 
 
 def clocks(run: Run) -> None:
@@ -170,31 +89,6 @@ def twice(run: Run) -> None:
     run.fault(run.crowd.counts()["repeats"] - before)
 
 
-def storm(run: Run) -> None:
-    """Workers, stores and jobs fail in any order, some at the same time."""
-    store, cluster = run.house.store, run.house.cluster
-    for _ in run.goes_on():
-        if store:
-            store.freeze()
-            run.fault()
-        for master in run.house.masters:
-            with suppress(ProcessLookupError, IndexError):
-                os.kill(random.choice(run.house.workers(master)), signal.SIGKILL)
-                run.fault()
-        if cluster and random.random() < 0.5:
-            cluster.stop("immediate")
-            run.fault()
-            cluster.start()
-        kill(run.house.jobs.pop())
-        run.house.jobs.append(run.house.start_jobs())
-        run.fault()
-        if store:
-            store.thaw()
-            store.flush()
-            run.fault()
-        run.back()
-
-
 def _refused_cleanly(run: Run) -> None:
     """An upload finds no room: it is refused, and whether a file is left is looked at in the end."""
     reply = acts.paint(run.canary)
@@ -234,17 +128,17 @@ def _clocks(house: House) -> str:
 
 
 SCENARIOS = (
-    Scenario("workers killed", 26, workers, crash=True),
-    Scenario("jobs killed", 16, jobs, doubles=1),
-    Scenario("Redis stopped", 18, redis_stops, _redis),
-    Scenario("Redis hanging", 20, redis_hangs, _redis),
-    Scenario("Redis flushed", 12, redis_flushed, _redis),
-    Scenario("PostgreSQL restarted", 25, postgres, _postgres, doubles=1, crash=True),
-    Scenario("SMTP away", 10, smtp, doubles=20),
+    Scenario("workers killed", 26, outages.workers, crash=True),
+    Scenario("jobs killed", 16, outages.jobs, doubles=1),
+    Scenario("Redis stopped", 18, outages.redis_stops, _redis),
+    Scenario("Redis hanging", 20, outages.redis_hangs, _redis),
+    Scenario("Redis flushed", 12, outages.redis_flushed, _redis),
+    Scenario("PostgreSQL restarted", 25, outages.postgres, _postgres, doubles=1, crash=True),
+    Scenario("SMTP away", 10, outages.smtp, doubles=1),
     Scenario("disk full", 12, disk_full, _small_disk, doubles=1),
     Scenario("schedulers: two, none", 8, schedulers),
     Scenario("herds of refreshes", 8, herds, is_acted=False),
     Scenario("every answer lost once", 15, twice),
-    Scenario("all of it at once", 16, storm, doubles=2, crash=True),
+    Scenario("all of it at once", 16, outages.storm, doubles=2, crash=True),
     Scenario("clocks 40 minutes apart", 14, clocks, _clocks, doubles=1000, clocks=2),
 )

@@ -1,12 +1,15 @@
 """The judge of `make faults` sees what can't be true; and a short run of it finds nothing."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from faults.ledger import NO, UNKNOWN, YES, Event, Ledger, outcome_of
+from faults.scenarios import damage
 from faults.wire import LOST, Reply
 from tests.serving import ROOT
 
@@ -117,6 +120,19 @@ def test_while_clocks_differ_a_refusal_proves_nothing_and_what_is_over_stays_ove
     ledger.is_skewed = False
     ledger.write(use(OK))
     assert len(ledger.violations) == 1
+
+
+def test_a_damaged_database_is_seen(tmp_path):
+    file = tmp_path / "some.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript("CREATE TABLE some (word TEXT); CREATE INDEX by_word ON some (word);")
+        connection.executemany("INSERT INTO some VALUES (?)", [(f"word {n}" * 50,) for n in range(200)])
+        connection.commit()
+    assert damage(file) == ""
+    with file.open("r+b") as pages:
+        pages.seek(5 * 4096)
+        pages.write(b"\xff" * 8192)
+    assert damage(file) != ""
 
 
 def test_a_short_run_finds_nothing():
