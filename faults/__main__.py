@@ -20,6 +20,7 @@ from tests.attacks.stores import Store
 from tests.serving import free_port
 
 PEOPLE = 6
+SHARES = {"postgresql": 1.0, "sqlite": 0.6}  # Of a scenario's seconds.
 HEADER = "| database | scenario | faults | requests | outcome unknown | of it 503 | letters twice | longest recovery | violations |"
 LINE = "| --- | --- " + "| ---: " * 7 + "|"
 
@@ -58,7 +59,7 @@ def visit(database: str, folder: Path, given: Namespace) -> tuple[list[Row], lis
         crowd, canary = Crowd(house, PEOPLE), Person(house)
         acts.join(canary)
         for scenario in chosen:
-            row, more = one_of(house, crowd, canary, scenario, given.scale)
+            row, more = one_of(house, crowd, canary, scenario, given.scale * SHARES[database])
             rows.append(row)
             violations += [f"{house.name}, {scenario.name}: {one}" for one in more]
             print("\n".join([as_line(row), *more]), file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ import signal
 from contextlib import suppress
 
 from faults import postbox
-from faults.house import kill
+from faults.house import kill, wait_until
 from faults.run import Run
 
 
@@ -23,12 +23,14 @@ def workers(run: Run) -> None:
 
 
 def jobs(run: Run) -> None:
-    """The process of the jobs is killed, and started again as a supervisor would."""
+    """The process of the jobs is killed while letters leave, and started again as a supervisor would."""
     for _ in run.goes_on():
+        taken = len(run.house.postbox.taken)
+        wait_until(lambda: len(run.house.postbox.taken) > taken, 8)  # noqa: B023 - Asked before the next round.
+        run.pause(0, 0.5)
         kill(run.house.jobs.pop())
         run.fault()
         run.house.jobs.append(run.house.start_jobs())
-        run.pause(1.2, 2.5)
     run.post_is_back()
 
 

@@ -55,18 +55,18 @@ def clocks(run: Run) -> None:
 
 
 def schedulers(run: Run) -> None:
-    """Two schedulers at once, then none, then one."""
+    """No scheduler for a while; then two at once, who find what has gathered."""
     for _ in run.goes_on():
-        run.house.jobs.append(run.house.start_jobs())
-        run.fault()
-        run.pause(3, 5)
         for process in run.house.jobs:
             _end(process)
         run.house.jobs.clear()
         run.fault()
-        run.pause(1, 2)
-        run.house.jobs.append(run.house.start_jobs())
+        run.pause(2, 4)
+        run.house.jobs += [run.house.start_jobs(), run.house.start_jobs()]
+        run.fault()
         run.post_is_back()
+        run.pause(1, 2)
+    _end(run.house.jobs.pop())
 
 
 def herds(run: Run) -> None:
@@ -136,7 +136,7 @@ SCENARIOS = (
     Scenario("PostgreSQL restarted", 25, outages.postgres, _postgres, doubles=1, crash=True),
     Scenario("SMTP away", 10, outages.smtp, doubles=1),
     Scenario("disk full", 12, disk_full, _small_disk, doubles=1),
-    Scenario("schedulers: two, none", 8, schedulers),
+    Scenario("schedulers: none, two", 8, schedulers),
     Scenario("herds of refreshes", 8, herds, is_acted=False),
     Scenario("every answer lost once", 15, twice),
     Scenario("all of it at once", 16, outages.storm, doubles=2, crash=True),
