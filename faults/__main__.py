@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from faults import acts
+from faults import acts, wire
 from faults.crowd import Crowd
 from faults.house import House
 from faults.people import Person
@@ -31,7 +31,9 @@ def main() -> int:
     options.add_argument("--only", action="append", help="a scenario's name, or the beginning of it")
     options.add_argument("--database", choices=["postgresql", "sqlite"], action="append")
     options.add_argument("--scale", type=float, default=1, help="so many times as long")
+    options.add_argument("--bound", type=float, default=wire.bound, help="seconds for an answer, and until the service is back")
     given = options.parse_args()
+    wire.bound = given.bound
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows: list[Row] = []
     violations: list[str] = []

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, text
 
+from faults import wire
 from faults.postbox import Postbox
 from faults.stores import Cluster, Disk
-from faults.wire import ask
 from tests.attacks.stores import Store
 from tests.serving import ROOT, free_port
 
 WORKERS = 2
-PATIENCE = 30  # Seconds until the service has to be back.
 Process = subprocess.Popen[bytes]
 
 
@@ -94,7 +93,7 @@ class House:
         """Whether every host has all its workers and says that it is ready."""
         if any(len(self.workers(one)) < WORKERS for one in self.masters):
             return False
-        return all(ask(port, "GET", "/readyz").status == 200 for port in self.ports)
+        return all(wire.ask(port, "GET", "/readyz").status == 200 for port in self.ports)
 
     def run_job(self, name: str) -> None:
         """Run a job by hand."""
@@ -143,9 +142,9 @@ class House:
         }
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    """Whether it became so in time."""
-    give_up = time.monotonic() + seconds
+def wait_until(condition: Callable[[], bool], seconds: float | None = None) -> bool:
+    """Whether it became so in time: within `wire.bound`, if nothing else is said."""
+    give_up = time.monotonic() + (seconds or wire.bound)
     while not condition():
         if time.monotonic() > give_up:
             return False

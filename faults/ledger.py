@@ -8,13 +8,13 @@ come in here one by one, so whatever is shown can be compared with what is possi
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from faults import wire
 from faults.wire import LOST, Reply
 
 YES, NO, UNKNOWN = "acknowledged", "refused", "unknown"
 LIVE, DEAD = "live", "dead"
 TAKEN, MAYBE = "taken", "maybe"
 NOTHING = ""  # What a register holds before anybody writes to it.
-LONGEST_ANSWER = 30  # Seconds.
 ENDED = (
     "token_revoked",
     "session_expired",
@@ -105,7 +105,7 @@ class Ledger:
         reply = event.reply
         if reply.status >= 500 and (reply.status, reply.code, bool(reply.retry_after)) != (503, "unavailable", True):
             self.blame(f"{event}: neither done nor `unavailable` with Retry-After")
-        if reply.seconds > LONGEST_ANSWER:
+        if reply.seconds > wire.bound:
             self.blame(f"{event}: nobody shall wait as long")
 
     def _judge_credential(self, event: Event) -> None:

@@ -8,18 +8,20 @@ from contextlib import suppress
 from faults import postbox
 from faults.house import kill, wait_until
 from faults.run import Run
+from faults.wire import ask
 
 
 def workers(run: Run) -> None:
-    """Workers are killed in the middle of whatever they do."""
+    """Workers are killed in the middle of whatever they do, again as soon as every host answers."""
     for _ in run.goes_on():
         for master in run.house.masters:
-            for worker in random.sample(found := run.house.workers(master), min(random.choice((1, 1, 2, 3)), len(found))):
+            for worker in random.sample(found := run.house.workers(master), min(random.choice((1, 1, 2)), len(found))):
                 with suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
                     run.fault()
-            run.pause(0, 0.3)
-        run.back()
+        run.pause(0.4, 1.2)
+        wait_until(lambda: all(ask(port, "GET", "/healthz").status == 200 for port in run.house.ports))
+    run.back()
 
 
 def jobs(run: Run) -> None:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from faults import acts, ends
+from faults import acts, ends, wire
 from faults.crowd import Crowd
-from faults.house import PATIENCE, House, wait_until
+from faults.house import House, wait_until
 from faults.people import RESET, Person
 
 
@@ -89,7 +89,7 @@ class Run:
     def _measure(self, condition: Callable[[], bool], what: str) -> None:
         began = time.monotonic()
         if not wait_until(condition):
-            self.violations.append(f"{what} is not back after {PATIENCE} seconds")
+            self.violations.append(f"{what} is not back after {wire.bound:.0f} seconds")
         self.recovery = max(self.recovery, time.monotonic() - began)
 
 

@@ -136,7 +136,7 @@ def test_a_damaged_database_is_seen(tmp_path):
 
 
 def test_a_short_run_finds_nothing():
-    command = [sys.executable, "-m", "faults", "--database", "sqlite", "--only", "workers", "--scale", "0.2"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-m", "faults", "--database", "sqlite", "--only", "workers", "--scale", "0.2", "--bound", "300"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 violations" in done.stdout
