@@ -133,8 +133,7 @@ def end_some(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *m
         some = list(session_ids[start : start + BATCH])
         mark = update(Session).where(Session.id.in_(some), Session.ended_at.is_(None), *more)
         ended += changed(db, mark.values(ended_at=clock.now(), end_reason=reason))
-        if not more:
-            revocation.mark(some)
+        revocation.mark(some)
     return ended
 
 

@@ -11,7 +11,7 @@ from faults.house import House, wait_until
 from faults.ledger import DEAD, LIVE
 from faults.people import Person
 
-SOME = 12  # So many of the credentials of each kind are tried in the end, the newest ones.
+SOME = 5  # So many of the credentials of each kind and state are tried in the end, the newest ones; and so many newcomers.
 
 # What they do, and how often.
 WEIGHTS: dict[Callable[[Person], object], float] = {
@@ -112,7 +112,7 @@ class Crowd:
 
 
 def _look_back(person: Person) -> None:
-    for one in (person, *person.newcomers):
+    for one in (person, *person.newcomers[-SOME:]):
         if one.ledger.possible("account") == {"there"} or one is person:
             _look_at_everything(one)
         elif acts.confirm(one):

@@ -109,7 +109,7 @@ class House:
         return {path.name for path in self.pictures.glob("*")} - named
 
     def _start(self, *module: str, clock: str) -> Process:
-        more = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"} if clock else {}
+        more = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "NO_FAKE_STAT": "1"} if clock else {}
         with (self.folder / "out").open("ab") as out:
             return subprocess.Popen(
                 [sys.executable, "-m", *module], cwd=ROOT, env={**self.environment, **more}, stdout=out, stderr=out, start_new_session=True

@@ -83,8 +83,8 @@ class Ledger:
         return self.registers.get(register, {NOTHING})
 
     def known(self, kind: str, *states: str) -> list[str]:
-        """The credentials of a kind that are in one of these states for sure; without states all of them, the newest last."""
-        return [name for name, state in self.credentials.items() if name.startswith(kind) and (not states or state <= set(states))]
+        """The credentials of a kind that are in this state for sure, or may be in each of several; the newest last."""
+        return [name for name, state in self.credentials.items() if name.startswith(kind) and state == set(states)]
 
     def doubt(self) -> None:
         """From now on every credential that lives may as well have ended."""

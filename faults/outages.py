@@ -8,7 +8,6 @@ from contextlib import suppress
 from faults import postbox
 from faults.house import kill, wait_until
 from faults.run import Run
-from faults.wire import ask
 
 
 def workers(run: Run) -> None:
@@ -20,7 +19,7 @@ def workers(run: Run) -> None:
                     os.kill(worker, signal.SIGKILL)
                     run.fault()
         run.pause(0.4, 1.2)
-        wait_until(lambda: all(ask(port, "GET", "/healthz").status == 200 for port in run.house.ports))
+        run.answers()
     run.back()
 
 

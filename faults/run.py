@@ -77,6 +77,10 @@ class Run:
         """The same, but nothing has to be acknowledged."""
         self._measure(self.house.is_ready, "the service")
 
+    def answers(self) -> None:
+        """Every host has a worker that answers."""
+        self._measure(lambda: all(wire.ask(port, "GET", "/healthz").status == 200 for port in self.house.ports), "a host")
+
     def post_is_back(self) -> None:
         """The same for letters: one that is asked for now comes."""
         self.canary.ask("forget", "POST", "/forgot-password", {"email": self.canary.email}, letter=RESET)
