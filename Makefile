@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix migrate bench lock env-example postman words
+.PHONY: help run test check fix migrate bench faults lock env-example postman words
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ migrate: $(VENV)/run  ## Bring the database to the newest schema
 
 bench: $(VENV)/dev  ## Measure, beside the peers
 	$(BIN)/python bench/run.py
+
+faults: $(VENV)/dev  ## Let what is around it fail, and see that its promises hold
+	$(BIN)/python -m faults
 
 lock: $(VENV)/dev  ## Pin the newest versions, with hashes
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt

@@ -7,6 +7,7 @@ as a code that is over, does not leave.
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ ANSWERS = 4  # To MAIL, RCPT, DATA and the letter itself: a claim lasts as long 
 ANSWERS_BY_SMS = 3  # The connection, the request and the answer.
 
 logger = logging.getLogger(__name__)
+stopping = threading.Event()  # This process is about to end: a run sends the letter that it is at, and takes no other.
 Place = tuple[datetime, str]  # Where a letter stands in the queue: created_at and id.
 
 
@@ -67,6 +69,8 @@ def _deliver(channel: Channel, batch: Sequence[Place], *, at_once: bool) -> tupl
     sent = 0
     with channel.connection() as send:
         for position, (_, letter_id) in enumerate(batch, start=1):
+            if stopping.is_set():
+                return sent, False
             letter = _claim(channel, letter_id, at_once=at_once)
             failure = _send(channel, send, letter) if letter else None
             if letter and not failure:

@@ -66,11 +66,15 @@ def end(caller: Caller, session_id: str) -> None:
 
 
 def end_others(caller: Caller) -> int:
-    """End every session of the caller but the present one; how many. `Unavailable` as in `sessions.end`."""
+    """End every session of the caller but the present one; how many. `Unavailable` as in `sessions.end`.
+
+    What has run out by this clock ends as well, uncounted: by the clock of another host it may go on.
+    """
     with transaction() as db:
         accounts.hold_caller(db, caller)
         others = [one.id for one in db.scalars(_RUNNING, _mine(caller)) if one.id != caller.session_id]
         ended = sessions.end_some(db, others)
+        sessions.end_of_user(db, caller.user_id, but=caller.session_id, reason=sessions.EXPIRED)
         audit.of(db, "sessions.ended", caller, number=ended)
         return ended
 

@@ -10,7 +10,7 @@ import config
 from domain import accounts, audit, budgets, devices, login, mail, notices, passwords, sessions, sign_up, tickets
 from domain.caller import Caller, Client
 from domain.database import reading, transaction
-from domain.errors import NotFound, TokenRevoked, ValidationFailed
+from domain.errors import InvalidCredentials, NotFound, TokenRevoked, ValidationFailed
 from model import User
 
 
@@ -85,8 +85,10 @@ def change(caller: Caller, new: str, current: str | None) -> None:
     hashed = passwords.hash(new)
     with transaction() as db:
         held = accounts.hold(db, user.id)
-        if held is None or not passwords.is_same(user, held) or not sessions.is_open(db, caller.session_id):
+        if held is None or not sessions.is_open(db, caller.session_id):
             raise TokenRevoked  # A reset or another change was faster, and has ended this session.
+        if not passwords.is_same(user, held):
+            raise InvalidCredentials  # This session's own change was faster, as when a request is sent again: it goes on.
         sessions.end_of_user(db, user.id, but=caller.session_id)
         devices.distrust(db, user.id)
         tickets.end_of_user(db, user)

@@ -133,14 +133,13 @@ def end_some(db: Database, session_ids: Sequence[str], reason: str = REVOKED, *m
         some = list(session_ids[start : start + BATCH])
         mark = update(Session).where(Session.id.in_(some), Session.ended_at.is_(None), *more)
         ended += changed(db, mark.values(ended_at=clock.now(), end_reason=reason))
-        if not more:
-            revocation.mark(some)
+        revocation.mark(some)
     return ended
 
 
-def end_of_user(db: Database, user_id: str, *, but: str | None = None) -> int:
+def end_of_user(db: Database, user_id: str, *, but: str | None = None, reason: str = REVOKED) -> int:
     """End all sessions of a user (but one); how many. Part of the act that asks for it."""
-    return end_some(db, [one for one in _live(db, user_id) if one != but])
+    return end_some(db, [one for one in _live(db, user_id) if one != but], reason)
 
 
 def end_all() -> int:

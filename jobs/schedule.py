@@ -77,9 +77,11 @@ def stop() -> None:
     _scheduler.shutdown(wait=False)
     _scheduler = None
     atexit.unregister(stop)
+    outbox.stopping.set()  # Who is cut off between a letter and its mark sends it twice, and a long queue would last for longer.
     for thread in threading.enumerate():
         if thread.name.startswith(THREADS):
             thread.join(LAST_WORDS_SECONDS)
+    outbox.stopping.clear()
 
 
 def _tick(job: Job) -> None:

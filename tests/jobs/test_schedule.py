@@ -18,11 +18,12 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 import config
-from domain import canaries, clock, database, mail, runs, schema
+from domain import canaries, clock, database, mail, outbox, runs, schema
 from domain.database import reading, transaction
 from domain.errors import NotFound
 from jobs import schedule
 from model import JobRun, Mail
+from outbound import smtp
 from tests import databases
 from tests.serving import PATIENCE, eventually
 
@@ -172,6 +173,25 @@ def test_after_the_stop_no_thread_is_left(tables):
     eventually(recorded)
     schedule.stop()
     eventually(lambda: not [thread for thread in threading.enumerate() if "job" in thread.name or "APScheduler" in thread.name])
+
+
+def test_who_stops_sends_the_letter_that_is_under_way_and_takes_no_other(tables, monkeypatch):
+    under_way, sent = threading.Event(), []
+
+    def slowly(number, *_):
+        under_way.set()
+        assert outbox.stopping.wait(PATIENCE)
+        sent.append(number)
+
+    monkeypatch.setattr(smtp, "_write", slowly)
+    for _ in range(3):
+        write_mail()
+    schedule.start()
+    assert under_way.wait(PATIENCE)
+    schedule.stop()
+    with reading() as db:
+        assert list(db.scalars(select(Mail.id).where(Mail.state == "sent"))) == sent
+        assert len(db.scalars(select(Mail.id).where(Mail.state == "queued", Mail.claimed_until.is_(None))).all()) == 2
 
 
 def test_two_processes_run_each_job_once_and_stop_cleanly(tables, process):

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 import config
+from domain import passwords
 from domain.database import reading
 from model import PasswordHistory
 from tests.visitor import PASSWORD, code_of
@@ -106,6 +107,21 @@ def test_a_changed_password_ends_the_other_sessions_and_links(house, email):
     assert house.get("/mfa", token=other["access_token"]).code == "token_revoked"
     assert house.post(path, {"password": "yet another password"}).code == "link_invalid"
     assert house.login(email, NEW).status == 200
+
+
+def test_a_change_that_is_sent_twice_at_once_is_made_once_and_its_session_goes_on(house, email, monkeypatch):
+    token, change, hashed = house.member(email)["access_token"], {"current_password": PASSWORD, "new_password": NEW}, passwords.hash
+    first = []
+
+    def overtaken(password):
+        monkeypatch.setattr(passwords, "hash", hashed)
+        first.append(house.post("/change-password", change, token=token).status)
+        return hashed(password)
+
+    monkeypatch.setattr(passwords, "hash", overtaken)
+    second = house.post("/change-password", change, token=token)
+    assert (first, second.code) == ([200], "invalid_credentials")
+    assert house.get("/mfa", token=token).status == 200
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """The list of sessions: what it shows, what it leaves out, and how sessions are ended from it."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
 
-from domain import activity, clock
+from domain import activity, clock, sessions
 from domain.database import reading, transaction
 from model import AuditEvent, Session
 
@@ -144,6 +145,29 @@ def test_all_others_are_ended(house, three, email):
     assert house.delete("/api/auth/sessions", token=three[1]["access_token"]).json == {"revoked": 0}
     assert house.login(email).status == 200
     assert [one.facts for one in events(three[1]["user"]["id"], "sessions.ended")] == [{"number": 2}, {"number": 0}]
+
+
+def test_what_has_run_out_by_this_hosts_clock_ends_with_the_others_for_every_host(house, three):
+    idle, other, mine = three
+
+    def seen(at):
+        with transaction() as db:
+            db.execute(update(Session).where(Session.id == idle["session_id"]).values(last_seen_at=at))
+
+    seen(clock.now() - timedelta(hours=1))
+    assert house.delete("/api/auth/sessions", token=mine["access_token"]).json == {"revoked": 1}
+    seen(clock.now())
+    assert [is_alive(house, one) for one in (idle, other, mine)] == [False, False, True]
+
+
+def test_what_the_job_of_a_host_with_another_clock_has_ended_is_over_for_every_host(house, three):
+    idle, _, mine = three
+    assert is_alive(house, idle)  # From now on Redis has it.
+    with transaction() as db:
+        long_ago = clock.now() - timedelta(hours=1)
+        db.execute(update(Session).where(Session.id == idle["session_id"]).values(last_seen_at=long_ago))
+    assert sessions.end_idle() == 1
+    assert [is_alive(house, one) for one in (idle, mine)] == [False, True]
 
 
 @pytest.mark.parametrize("path", ["unknown", "0" * 32])
