@@ -17,11 +17,11 @@ TOOLS = HERE / ".venv" / "bin" / "python"
 
 # The tests that have to notice: those of this process, and no real server.
 TESTS = {
-    "resources/tokens.py": ["tests/resources/test_token_claims.py", "tests/resources/test_tokens.py", "tests/resources/test_app_tokens.py"],
-    "resources/signatures.py": ["tests/resources/test_token_claims.py", "tests/domain/test_signing.py", "tests/resources/test_well_known.py"],
+    "resources/tokens.py": ["tests/resources/test_token_claims.py"],
+    "resources/signatures.py": ["tests/resources/test_token_claims.py", "tests/resources/test_tokens.py"],
     "domain/revocation.py": ["tests/domain/test_revocation.py"],
     "domain/rotation.py": ["tests/domain/test_rotation.py", "tests/resources/test_token_refresh.py"],
-    "domain/totp.py": ["tests/resources/test_mfa.py"],
+    "domain/totp.py": ["tests/domain/test_totp.py"],
     "domain/tickets.py": ["tests/domain/test_tickets.py", "tests/resources/test_password_reset.py", "tests/resources/test_otp.py"],
     "domain/login.py": ["tests/domain/test_login.py", "tests/resources/test_auth.py", "tests/resources/test_mfa.py"],
     "domain/sessions.py": ["tests/domain/test_sessions.py", "tests/resources/test_sessions.py", "tests/resources/test_auth.py"],
