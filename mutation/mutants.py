@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import libcst as cst
+import libcst.matchers as matchers
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.pragma_handling import IgnoredCode
@@ -23,9 +24,14 @@ class Visitor(file_mutation.MutationVisitor):
     def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.FunctionDef):
             return False
-        if isinstance(node, cst.Import | cst.ImportFrom | cst.ClassDef):
+        if isinstance(node, cst.Import | cst.ImportFrom | cst.ClassDef) or _is_type(node):
             return True
         return super()._skip_node_and_children(node)
+
+
+def _is_type(node: cst.CSTNode) -> bool:
+    """Whether it only gives a type a name."""
+    return matchers.matches(node, matchers.Assign(value=matchers.Subscript(value=matchers.Name("Literal"))))
 
 
 def one_string(node: cst.BaseString) -> Iterator[cst.CSTNode]:
@@ -34,15 +40,16 @@ def one_string(node: cst.BaseString) -> Iterator[cst.CSTNode]:
 
 
 def arguments(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """None for an argument; without a condition of a statement, or what has a name and so a default."""
-    for mutated in mutators.operator_arg_removal(node):
-        if len(mutated.args) == len(node.args):
-            yield mutated
-    if len(node.args) > 1:
+    """None for what has a name; without a condition of a statement, or what has a name and so a default. None for any other
+    argument or variable says nothing: whatever reaches the line fails.
+    """
+    for at, arg in enumerate(node.args):
+        before, after = node.args[:at], node.args[at + 1 :]
+        if arg.keyword and not matchers.matches(arg.value, matchers.Name("None")):
+            yield node.with_changes(args=[*before, arg.with_changes(value=cst.Name("None")), *after])
         statement = isinstance(node.func, cst.Attribute) and node.func.attr.value in {"where", "ordered_values"}
-        for at, arg in enumerate(node.args):
-            if arg.keyword or arg.star or statement:
-                yield node.with_changes(args=[*node.args[:at], *node.args[at + 1 :]])
+        if len(node.args) > 1 and (arg.keyword or arg.star or statement):
+            yield node.with_changes(args=[*before, *after])
 
 
 def forced(node: cst.If) -> Iterator[cst.CSTNode]:
@@ -72,7 +79,12 @@ def fewer(node: cst.Tuple) -> Iterator[cst.CSTNode]:
             yield node.with_changes(elements=[one.with_changes(comma=cst.Comma()) for one in left])
 
 
-REPLACED = {mutators.operator_string: one_string, mutators.operator_arg_removal: arguments}
+def nothing(_: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """An operator that is left out."""
+    yield from ()
+
+
+REPLACED = {mutators.operator_string: one_string, mutators.operator_arg_removal: arguments, mutators.operator_assignment: nothing}
 OURS = [
     (cst.If, forced),
     (cst.BooleanOperation, one_side),

@@ -5,6 +5,7 @@ process, forked with everything imported and the tables made: the module's new s
 reach the line run until one fails. Those that have killed others of the same function come first, then the fast ones.
 """
 
+import gc
 import json
 import os
 import signal
@@ -43,6 +44,7 @@ def pytest_runtestloop(session):
     path = Path(os.environ["MUTANTS_OF"]).resolve()
     reached, took = _baseline(session, path)
     answers, killers = [], Counter()
+    gc.freeze()  # Or every child would copy what it only counts.
     for mutant in json.loads(Path(os.environ["MUTANTS"]).read_text()):
         (first, last), function = mutant["span"], mutant["function"]
         lines = set(range(first, last + 1))

@@ -15,7 +15,7 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 
 @pytest.fixture
-def factors(house, email, still_clock):
+def factors(cellar, email, still_clock):
     """Two factors with one secret, of one account."""
     still_clock()
     user_id, now = account(email, None), clock.now()
@@ -106,7 +106,7 @@ def test_what_is_no_secret_or_a_short_one_is_refused(typed):
         ("http://127.0.0.1:5000", "Gatehouse"),
     ],
 )
-def test_an_app_is_told_the_secret_the_account_and_who_asks(house, monkeypatch, base, issuer):
+def test_an_app_is_told_the_secret_the_account_and_who_asks(cellar, monkeypatch, base, issuer):
     monkeypatch.setattr(config, "settings", config.settings.model_copy(update={"BASE_URL": base}))
     told = urlsplit(totp.uri(SECRET, User(email="jo@example.com")))
     assert (told.scheme, told.netloc, unquote(told.path)) == ("otpauth", "totp", f"/{issuer}:jo@example.com")
