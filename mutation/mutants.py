@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import libcst as cst
-import libcst.matchers as matchers
+from libcst import matchers
 from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation import file_mutation, mutators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
-SPEECH = {"logger", "audit", "metrics"}  # Calls whose words are for people or graphs.
+AROUND = 30  # Letters on either side of a change.
 
 
 class Visitor(file_mutation.MutationVisitor):
@@ -30,8 +30,9 @@ class Visitor(file_mutation.MutationVisitor):
 
 
 def _is_type(node: cst.CSTNode) -> bool:
-    """Whether it only gives a type a name."""
-    return matchers.matches(node, matchers.Assign(value=matchers.Subscript(value=matchers.Name("Literal"))))
+    """Whether it is for the type checker alone: a name for a type, or a cast."""
+    alias = matchers.Assign(value=matchers.Subscript(value=matchers.Name("Literal")))
+    return matchers.matches(node, alias | matchers.Call(func=matchers.Name("cast")))
 
 
 def one_string(node: cst.BaseString) -> Iterator[cst.CSTNode]:
@@ -110,7 +111,8 @@ def mutants(path: str) -> list[dict[str, object]]:
         number, trail = homes[node]
         mutated = file_mutation.deep_replace(module.body[number], node, mutation.mutated_node)
         at = len(module.header) + number
-        source = "".join([*parts[:at], module.code_for_node(mutated), *parts[at + 1 :]])
+        after = module.code_for_node(mutated)
+        source = "".join([*parts[:at], after, *parts[at + 1 :]])
         if source in seen:
             continue
         seen.add(source)
@@ -121,7 +123,7 @@ def mutants(path: str) -> list[dict[str, object]]:
                 "function": names[0] if names else "",
                 "line": positions[node].start.line,
                 "span": [first, last],
-                "change": f"{_words(module, node)} -> {_words(module, mutation.mutated_node)}",
+                "change": _change(" ".join(parts[at].split()), " ".join(after.split())),
                 "source": source,
             }
         )
@@ -152,8 +154,18 @@ def _is_speech(trail: Sequence[cst.CSTNode], node: cst.CSTNode) -> bool:
     return any(isinstance(one.func.value, cst.Name) and one.func.value.value == "logger" for one in calls)
 
 
-def _words(module: cst.Module, node: cst.CSTNode) -> str:
-    return " ".join(module.code_for_node(node).split())[:160]
+def _change(before: str, after: str) -> str:
+    """What is another, in a few words around it."""
+    start = _same(before, after)
+    end = _same(before[start:][::-1], after[start:][::-1])
+    first, around = max(0, start - AROUND), slice(max(0, start - AROUND), None)
+    cut = [one[around][: max(len(one) - end + AROUND - first, 0)].strip() for one in (before, after)]
+    return " -> ".join(one or "nothing" for one in cut)
+
+
+def _same(one: str, other: str) -> int:
+    """How many letters two texts have in common at their beginning."""
+    return next((at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right), min(len(one), len(other)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -86,7 +85,11 @@ def _killer(source, path, tests):
     """The number of the test that fails with this source; None if none does. What can't even be imported is killed at once."""
     child = os.fork()
     if child == 0:
-        os._exit(_child(source, path, tests))
+        verdict = 254
+        try:
+            verdict = _child(source, path, tests)
+        finally:
+            os._exit(verdict)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return len(tests)
@@ -106,14 +109,19 @@ def _child(source, path, tests):
         _put_over(source, path)
     except BaseException:
         return 254
-    try:
-        for number, item in enumerate(tests):
-            if any(one.failed for one in runtestprotocol(item, log=False, nextitem=tests[0] if number else tests[-1])):
-                return min(number, 253)
-    except BaseException:
-        traceback.print_exc()
-        return 254
+    for number, item in enumerate(tests):
+        _child.failing = min(number, 253)
+        runtestprotocol(item, log=False, nextitem=tests[0] if number else tests[-1])
     return 255
+
+
+def pytest_runtest_makereport(item, call):
+    """In a child the first failure is the end: nobody reads the report."""
+    if _child.failing is not None and call.excinfo and not call.excinfo.errisinstance(pytest.skip.Exception):
+        os._exit(_child.failing)
+
+
+_child.failing = None
 
 
 def _put_over(source, path):

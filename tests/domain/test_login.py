@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import delete, select, update
 
-from domain import accounts, budgets, clock, devices, factors, login, passwords, secrets, sessions, sign_up, stages, tickets
+from domain import accounts, budgets, clock, factors, login, passwords, secrets, sessions, sign_up, stages, tickets
 from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.errors import (

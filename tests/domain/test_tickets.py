@@ -114,7 +114,9 @@ def test_the_link_that_is_found_is_the_oldest_that_would_act(user_id, moved_cloc
             one = tickets.find_link(db, purpose, email, user)
             return one and one.token_hash
 
-    spent, short, first = link(user_id=user_id), link(seconds=5, user_id=user_id), link(user_id=user_id)
+    spent = link(user_id=user_id)
+    link(seconds=5, user_id=user_id)
+    first = link(user_id=user_id)
     moved_clock(5)
     link(user_id=user_id)
     act(tickets.take_link, RESET, spent)
