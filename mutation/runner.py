@@ -22,6 +22,16 @@ SECONDS = 120  # A mutant that takes longer runs for ever, and is found out by t
 OURS = ("app", "cli", "config", "domain", "jobs", "model", "outbound", "pages", "resources", "tests")
 
 
+class Next:
+    """Stands for the test that comes next, whichever that is: what belongs to the whole run is not torn down."""
+
+    def __init__(self, session) -> None:
+        self.session = session
+
+    def listchain(self):
+        return [self.session]
+
+
 class Tracer:
     """Which lines of one file are run."""
 
@@ -64,12 +74,11 @@ def pytest_runtestloop(session):
 def _baseline(session, path):
     """Run every test as the code is; the lines that each reaches, and how long it takes."""
     reached, took = {}, {}
-    for number, item in enumerate(session.items):
+    for item in session.items:
         tracer, began = Tracer(path), time.monotonic()
         threading.settrace(tracer)
         sys.settrace(tracer)
-        # The first test stands for the next one, so that what belongs to the whole run is not torn down.
-        reports = runtestprotocol(item, log=False, nextitem=session.items[0] if number else session.items[-1])
+        reports = runtestprotocol(item, log=False, nextitem=Next(session))
         sys.settrace(None)
         threading.settrace(None)
         for one in reports:
@@ -111,7 +120,7 @@ def _child(source, path, tests):
         return 254
     for number, item in enumerate(tests):
         _child.failing = min(number, 253)
-        runtestprotocol(item, log=False, nextitem=tests[0] if number else tests[-1])
+        runtestprotocol(item, log=False, nextitem=Next(item.session))
     return 255
 
 

@@ -183,8 +183,17 @@ def test_a_right_password_under_an_old_scheme_is_hashed_anew(user):
 
 def test_a_known_device_is_recognised_by_whatever_way_its_user_comes(user):
     device = login.begin(user.email, PASSWORD, HERE).device_token
-    grant = login.enter(accounts.get(user.id), ["social"], HERE._replace(device_token=device))
-    assert grant.device_token == device
+    grant = login.enter(accounts.get(user.id), [login.SOCIAL], HERE._replace(device_token=device))
+    assert (grant.device_token, grant.session.amr) == (device, "social")
+
+
+def test_who_comes_by_a_password_proves_no_mailbox(user):
+    """A link that waits there, such as somebody's who wants this address for another account, is not theirs to end."""
+    with transaction() as db:
+        waiting = tickets.make_link(db, tickets.EMAIL_CONFIRM, user.email, 60)
+    login.begin(user.email, PASSWORD, HERE)
+    with reading() as db:
+        tickets.check_link(db, tickets.EMAIL_CONFIRM, waiting)
 
 
 def test_who_was_invited_proves_the_mailbox_by_the_code_that_came_there(email):
@@ -271,9 +280,9 @@ def test_the_guesses_at_second_factors_are_one_budget_whatever_ticket_while_a_kn
     assert (spent()[key("code", user)], spent()[key("code", user, again.session.device_id)]) == (2, 0)
 
 
-@pytest.mark.parametrize("trust", [True, False])
-def test_a_device_that_is_trusted_stands_for_the_factor_the_next_time(user, codes, trust):
-    grant = login.finish(begun(user).ticket, "recovery_code", codes[0], HERE, trust=trust)
+@pytest.mark.parametrize(("asked", "trust"), [({"trust": True}, True), ({"trust": False}, False), ({}, False)])
+def test_a_device_that_is_trusted_stands_for_the_factor_the_next_time(user, codes, asked, trust):
+    grant = login.finish(begun(user).ticket, "recovery_code", codes[0], HERE, **asked)
     again = begun(user, client=HERE._replace(device_token=grant.device_token))
     assert hasattr(again, "session") == trust
     assert not hasattr(begun(user), "session")
@@ -375,7 +384,15 @@ def test_where_a_factor_is_on_it_is_the_factor_that_steps_up(user, codes):
 @pytest.mark.parametrize("given", [{}, {"method": "totp"}, {"code": "123456"}])
 def test_half_a_proof_is_none(user, given):
     assert refusal(login.reauthenticate, by(user)[1], **given).methods == ["password"]
+    add_factor(user)
+    assert refusal(login.reauthenticate, by(user)[1], **given).methods == ["totp", "recovery_code"]
     assert spent() == {}
+
+
+@pytest.mark.settings(FAILED_ATTEMPTS_LIMIT=1)
+def test_the_last_guess_at_a_factor_in_a_session_is_told_as_one(user, codes):
+    assert type(refusal(login.reauthenticate, by(user)[1], method="totp", code="000000")) is MfaInvalidCode
+    assert [(one.user_id, one.facts["secret"]) for one in told("account.locked")] == [(user.id, "code")]
 
 
 @pytest.mark.parametrize("method", ["password", "totp", "email", "sms", ""])

@@ -1,11 +1,13 @@
 """Sessions as rows: what a sign-in writes, which tokens open something, what step-up replaces, and every way to an end."""
 
+import json
 from datetime import timedelta
 
 import pytest
+import redis
 from sqlalchemy import delete, select
 
-from domain import activity, clock, devices, revocation, sessions
+from domain import activity, cache, clock, devices, places, revocation, secrets, sessions
 from domain.database import reading, transaction
 from domain.errors import SessionExpired, TokenRevoked, Unavailable
 from model import Device, Mail, Session, User
@@ -48,11 +50,12 @@ def outcome(grant, generation=1, **state):
     return None
 
 
-def test_a_sign_in_writes_who_when_where_and_how(user_id):
+def test_a_sign_in_writes_who_when_where_and_how(user_id, monkeypatch):
+    monkeypatch.setattr(places, "country", {HERE.ip: "AT"}.get)
     grant, now = opened(user_id, "pwd", "otp", "mfa"), clock.now()
     kept = row(grant)
     assert {name: getattr(kept, name) for name in [one.name for one in Session.__table__.c] if name not in WRITTEN} == {
-        "amr": "pwd otp mfa", "ip": HERE.ip, "user_agent": HERE.user_agent, "device_name": "Firefox on Linux", "country": None,
+        "amr": "pwd otp mfa", "ip": HERE.ip, "user_agent": HERE.user_agent, "device_name": "Firefox on Linux", "country": "AT",
         "generation": 1, "floor": 0, "created_at": now, "authenticated_at": now, "rotated_at": now, "stepped_at": None,
         "last_seen_at": now, "ended_at": None, "end_reason": None,
     }  # fmt: skip
@@ -68,6 +71,12 @@ def test_a_sign_in_writes_who_when_where_and_how(user_id):
     assert event.facts == {"amr": ["pwd", "otp", "mfa"], "surplus": 0}
 
 
+def test_a_sign_in_does_not_wait_for_a_redis_that_is_away(user_id, monkeypatch):
+    with redis.Redis(port=1, socket_connect_timeout=0.2) as nowhere:
+        monkeypatch.setattr(cache, "client", nowhere)
+        assert opened(user_id).user.id == user_id
+
+
 @pytest.mark.settings(SESSION_MAX_SECONDS=0)
 def test_where_sessions_have_no_end_none_is_written(grant):
     assert row(grant).expires_at is None
@@ -79,16 +88,19 @@ def test_a_device_is_trusted_only_if_that_was_asked_for(user_id):
         assert devices.is_trusted(db, db.get(Device, opened(user_id, trust=True).session.device_id))
 
 
-def test_the_owner_is_told_of_another_device_and_not_of_the_first_or_a_known_one(user_id):
+def test_the_owner_is_told_of_another_device_and_not_of_the_first_or_a_known_one(user_id, email, monkeypatch):
     def letters():
         with reading() as db:
-            return [one.template for one in db.scalars(select(Mail).where(Mail.template == "new_device"))]
+            found = db.scalars(select(Mail).where(Mail.template == "new_device", Mail.to == email))
+            said = [json.loads(secrets.decrypt(one.values_encrypted)) for one in found]
+        return [(one["device"], one["country"], one["ip"]) for one in said]
 
+    monkeypatch.setattr(places, "country", {"198.51.100.9": "AT"}.get)
     first = opened(user_id)
     opened(user_id, client=HERE._replace(device_token=first.device_token))
     assert letters() == []
     opened(user_id, client=HERE._replace(ip="198.51.100.9"))
-    assert letters() == ["new_device"]
+    assert letters() == [("Firefox on Linux", "AT", "198.51.100.9")]
 
 
 @pytest.mark.settings(MAX_SESSIONS_PER_USER=2)
@@ -238,6 +250,14 @@ def test_of_many_each_is_ended_and_told_in_batches_and_the_first_reason_stays(gr
     assert (row(made[1]).end_reason, row(made[1]).ended_at) == (sessions.EXPIRED, clock.now() - timedelta(days=1))
     with transaction() as db:
         assert sessions.end_some(db, []) == 0
+
+
+def test_what_has_to_be_true_besides_is_asked_of_each_and_what_ran_out_needs_no_telling(grant, marked):
+    other = opened(grant.user.id)
+    ids = [grant.session.id, other.session.id]
+    with transaction() as db:
+        assert sessions.end_some(db, ids, sessions.EXPIRED, Session.id == other.session.id) == 1
+    assert (alive(grant, other), marked) == ([True, False], [])
 
 
 def test_the_end_of_a_users_sessions_is_nobody_elses_and_may_leave_one(grant, email):
