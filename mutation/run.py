@@ -18,8 +18,8 @@ MEMORY = "/dev/shm"  # Where a database writes fastest.
 
 # The tests that have to notice: those of this process, and no real server.
 TESTS = {
-    "resources/tokens.py": ["tests/resources/test_token_claims.py"],
-    "resources/signatures.py": ["tests/resources/test_token_claims.py", "tests/resources/test_tokens.py"],
+    "resources/tokens.py": ["tests/resources/test_signatures.py"],
+    "resources/signatures.py": ["tests/resources/test_signatures.py", "tests/resources/test_tokens.py"],
     "domain/revocation.py": ["tests/domain/test_revocation.py"],
     "domain/rotation.py": ["tests/domain/test_rotation.py"],
     "domain/totp.py": ["tests/domain/test_totp.py"],

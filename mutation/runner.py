@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
-SECONDS = 120  # A mutant that takes longer runs for ever, and is found out by that.
+SECONDS = 5  # Of the processor, for one test: a mutant that takes longer runs for ever, and is found out by that.
 OURS = ("app", "cli", "config", "domain", "jobs", "model", "outbound", "pages", "resources", "tests")
 
 
@@ -110,7 +110,6 @@ def _killer(source, path, tests):
 
 def _child(source, path, tests):
     """In the child: 255 if all pass, 254 if it can't be imported, else the failing test's number (or 253)."""
-    signal.alarm(SECONDS)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -120,6 +119,7 @@ def _child(source, path, tests):
         return 254
     for number, item in enumerate(tests):
         _child.failing = min(number, 253)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         runtestprotocol(item, log=False, nextitem=Next(item.session))
     return 255
 

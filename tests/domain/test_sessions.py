@@ -311,10 +311,11 @@ def test_a_row_goes_once_no_token_of_it_can_come_back(grant, ago, gone):
 
 
 def test_proofs_are_noted_once_and_only_here(grant):
-    other = opened(grant.user.id)
+    other = opened(grant.user.id, "email")
     with transaction() as db:
         sessions.add_amr(db, grant.session.id, "otp", "pwd", "mfa")
-    assert (sessions.amr(grant.session.id), sessions.amr(other.session.id)) == (["pwd", "otp", "mfa"], ["pwd"])
+        sessions.add_amr(db, "another", "otp")
+    assert (sessions.amr(grant.session.id), sessions.amr(other.session.id)) == (["pwd", "otp", "mfa"], ["email"])
     assert sessions.amr("another") == []
 
 

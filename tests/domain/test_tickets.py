@@ -25,6 +25,13 @@ def user_id(email):
     return account(TO, None)
 
 
+def test_purposes_are_kept_in_rows_that_outlive_a_release():
+    links = (CONFIRM, RESET, tickets.EMAIL_CONFIRM, UNDO, NOT_ME)
+    assert links == ("confirm", "reset", "email_confirm", "email_undo", "not_me")
+    codes = (tickets.SIGN_IN, tickets.SECOND_FACTOR, tickets.STEP_UP, tickets.ENROL, tickets.PROVE)
+    assert codes == ("sign_in", "second_factor", "step_up", "enrol", "prove")
+
+
 def link(purpose=RESET, email=TO, seconds=60, **more):
     with transaction() as db:
         return tickets.make_link(db, purpose, email, seconds, **more)
