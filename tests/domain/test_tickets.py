@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from domain import clock, limits, secrets, tickets
 from domain.database import reading, transaction
@@ -252,9 +252,13 @@ def test_after_so_many_wrong_guesses_the_right_one_is_wrong_too(guesses, good):
 
 
 def test_a_new_code_ends_the_one_before_of_the_same_request_alone(moved_clock):
+    began, spent = clock.now(), code()
+    assert tried(spent) is not None
     old, elsewhere, otherwise = code(), code(subject="another"), code(tickets.STEP_UP)
     moved_clock(1)
     new = code()
+    ends = [(one.subject, one.purpose, one.used_at) for one in codes() if one.used_at]
+    assert sorted(ends) == [("request", tickets.SIGN_IN, began), ("request", tickets.SIGN_IN, clock.now())]
     assert old == new or tried(old) is None
     assert tried(new) is not None
     assert tried(elsewhere, subject="another") is not None
@@ -274,6 +278,23 @@ def test_of_codes_that_were_made_at_once_a_guess_meets_the_newest_only_and_a_rig
     assert tried(second) is not None
     assert {one.used_at for one in codes()} == {clock.now()}
     assert tried(first) is None
+
+
+@pytest.mark.parametrize(("step", "tries"), [("changed", 0), ("matches", 1)])
+def test_who_uses_the_code_up_while_it_is_judged_is_the_only_one(monkeypatch, step, tries):
+    """Two with the right code, on two workers: the other one commits between two statements of this one."""
+    digits, holder = code(), tickets if step == "changed" else secrets
+    real = getattr(holder, step)
+
+    def after_the_other(*args):
+        monkeypatch.setattr(holder, step, real)
+        others.execute(update(Code).values(used_at=clock.now()))
+        return real(*args)
+
+    monkeypatch.setattr(holder, step, after_the_other)
+    with transaction() as others:
+        assert tickets.try_code(others, tickets.SIGN_IN, "request", digits) is None
+    assert codes()[0].tries == tries
 
 
 def test_the_address_of_a_code_is_that_of_its_request():
@@ -322,11 +343,12 @@ def test_a_ticket_is_good_for_its_time(moved_clock, later, good):
     assert taken(waiting) == good
 
 
-def test_the_end_of_all_that_is_pending_is_of_this_user_alone(user_id):
+def test_the_end_of_all_that_is_pending_is_of_this_user_alone(user_id, moved_clock):
     other = account(OTHER, None)
     used, mine, theirs = pending(user_id), pending(user_id), pending(other)
     was = found(used)
     assert taken(was)
+    moved_clock(1)
     code(user_id=user_id), code(subject="another", user_id=other)
     kept = [link(email=OTHER), link(NOT_ME, user_id=user_id)]
     gone = [link(), link(email="elsewhere@example.com", user_id=user_id)]
@@ -337,4 +359,4 @@ def test_the_end_of_all_that_is_pending_is_of_this_user_alone(user_id):
     assert [[bool(of(one).ended_at) for one in some] for some in (kept, gone)] == [[False, False], [True, True]]
     with reading() as db:
         ended = db.scalar(select(func.count()).where(PendingLogin.user_id == user_id, PendingLogin.used_at == clock.now()))
-    assert ended == 2
+    assert ended == 1, "what was over before stays as it was"
