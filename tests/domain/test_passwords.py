@@ -64,10 +64,11 @@ def test_while_the_service_is_away_the_built_in_list_decides(service, caplog):
     assert DIGEST[:5] not in caplog.text
 
 
-def test_nobody_is_asked_unless_it_is_set(service):
+def test_nobody_is_asked_unless_it_is_set(service, caplog):
     settings(PASSWORD_RANGE_URL="")
     assert codes(PASSWORD) == []
     assert service.asked == []
+    assert "PASSWORD_RANGE_URL" not in caplog.text
 
 
 def test_an_account_gets_the_hash_of_the_present_scheme():
@@ -136,7 +137,8 @@ def test_nobody_has_no_password_even_if_it_is_the_one_of_the_filler(monkeypatch)
 @pytest.mark.parametrize(
     ("days", "age", "expired"), [(0, 9999, False), (10, 10, True), (10, 9.999, False), (10, 11, True), (10, None, False)]
 )
-def test_a_password_is_good_for_its_days(days, age, expired):
+def test_a_password_is_good_for_its_days(days, age, expired, still_clock):
+    still_clock()
     settings(PASSWORD_MAX_AGE_DAYS=days)
     now = clock.now()
     user = User(password_changed_at=None if age is None else now - timedelta(days=age))
@@ -186,6 +188,7 @@ def test_a_change_is_of_this_account_alone_and_keeps_no_history_unless_it_is_set
     )
     assert history() == []
     assert codes_of(PASSWORD) == []
+    assert "used_before" not in codes_of("the next one")
 
 
 def codes_of(password, email=EMAIL, field="password"):
