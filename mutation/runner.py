@@ -57,7 +57,7 @@ def pytest_runtestloop(session):
     for mutant in json.loads(Path(os.environ["MUTANTS"]).read_text()):
         (first, last), function = mutant["span"], mutant["function"]
         lines = set(range(first, last + 1))
-        tests = [one for one in session.items if (reached[one] & lines if last else reached[one])]
+        tests = [one for one in session.items if not last or reached[one] & lines]  # What stands outside functions concerns all.
         tests.sort(key=lambda one: (-killers[function, one], took[one]))
         killer = _killer(mutant["source"], path, tests) if tests else None
         if killer is not None and killer < len(tests):

@@ -26,7 +26,7 @@ def user_id(email):
 
 
 def test_purposes_are_kept_in_rows_that_outlive_a_release():
-    links = (CONFIRM, RESET, tickets.EMAIL_CONFIRM, UNDO, NOT_ME)
+    links = (tickets.CONFIRM, tickets.RESET, tickets.EMAIL_CONFIRM, tickets.EMAIL_UNDO, tickets.NOT_ME)
     assert links == ("confirm", "reset", "email_confirm", "email_undo", "not_me")
     codes = (tickets.SIGN_IN, tickets.SECOND_FACTOR, tickets.STEP_UP, tickets.ENROL, tickets.PROVE)
     assert codes == ("sign_in", "second_factor", "step_up", "enrol", "prove")
