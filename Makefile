@@ -39,7 +39,7 @@ migrate: $(VENV)/run  ## Bring the database to the newest schema
 bench: $(VENV)/dev  ## Measure, beside the peers
 	$(BIN)/python bench/run.py
 
-mutants: $(VENV)/dev  ## Change the core in small ways, one at a time, and see whether the tests notice (half an hour)
+mutants: $(VENV)/dev  ## Change the core in small ways, one at a time, and see whether the tests notice
 	$(BIN)/python mutation/run.py $(ONLY)
 
 lock: $(VENV)/dev  ## Pin the newest versions, with hashes

@@ -19,7 +19,6 @@ MEMORY = "/dev/shm"  # Where a database writes fastest.
 # The tests that have to notice: those of this process, and no real server.
 TESTS = {
     "resources/tokens.py": ["tests/resources/test_signatures.py"],
-    "resources/signatures.py": ["tests/resources/test_signatures.py", "tests/resources/test_tokens.py"],
     "domain/revocation.py": ["tests/domain/test_revocation.py"],
     "domain/rotation.py": ["tests/domain/test_rotation.py"],
     "domain/totp.py": ["tests/domain/test_totp.py"],
@@ -27,7 +26,6 @@ TESTS = {
     "domain/login.py": ["tests/domain/test_login.py"],
     "domain/sessions.py": ["tests/domain/test_sessions.py"],
     "domain/passwords.py": ["tests/domain/test_passwords.py"],
-    "domain/hashes.py": ["tests/domain/test_hashes.py"],
 }
 WITH_REDIS = {"domain/revocation.py"}  # Where TEST_REDIS_URL is set.
 
