@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix migrate bench faults lock env-example postman words
+.PHONY: help run test check fix migrate bench faults mutants lock env-example postman words
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,10 +42,14 @@ bench: $(VENV)/dev  ## Measure, beside the peers
 faults: $(VENV)/dev  ## Let what is around it fail, and see that its promises hold
 	$(BIN)/python -m faults
 
+mutants: $(VENV)/dev  ## Change the core in small ways, one at a time, and see whether the tests notice
+	$(BIN)/python mutation/run.py $(ONLY)
+
 lock: $(VENV)/dev  ## Pin the newest versions, with hashes
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.in -o requirements-dev.txt
-	cd bench && ../$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements.in -o requirements.txt
+	for folder in bench mutation; do (cd $$folder && ../$(BIN)/uv pip compile --upgrade --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header requirements.in -o requirements.txt) || exit 1; done
 
 postman: $(VENV)/dev  ## Write the Postman collection
 	$(BIN)/python -m postman

@@ -101,7 +101,7 @@ def finish(ticket: str, method: str, code: str, client: Client, *, trust: bool =
     """Give the second factor for a ticket. `MfaTicketExpired`, `MfaInvalidCode`, `TooManyAttempts`, `ValidationFailed`."""
     with reading() as db:
         pending = tickets.find_pending(db, ticket)
-        user = db.get(User, pending.user_id) if pending else None
+        user = db.get(User, pending.user_id) if pending and pending.user_id else None
     if pending is None or user is None or pending.stage != stages.SECOND_FACTOR:
         raise MfaTicketExpired
     factors.require(user, method, but_not=factors.excluded(pending.amr.split()))

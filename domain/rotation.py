@@ -54,9 +54,9 @@ def refresh(caller: Caller) -> Grant:
     raise refusal
 
 
-def _refusal(session: Session | None, generation: int, now: datetime) -> TokenRevoked | SessionExpired | None:
+def _refusal(session: Session, generation: int, now: datetime) -> TokenRevoked | SessionExpired | None:
     """Why a refresh token that is not the newest gets no pair; None if it gets its successor again."""
-    if session is None or session.end_reason == sessions.REVOKED:
+    if session.end_reason == sessions.REVOKED:
         return TokenRevoked()
     if session.ended_at or lifetimes.is_over(session.id, revocation.state_of(session)):
         return SessionExpired()

@@ -140,6 +140,23 @@ def house(settings):
     database.disconnect()
 
 
+@pytest.fixture
+def cellar(settings):
+    """The domain alone on an empty database, without an app above it: what needs no request is tested sooner here."""
+    loaded = config.load(**settings)
+    database.connect(loaded)
+    cache.connect(loaded)
+    if cache.client is not None:
+        cache.client.flushdb()
+    empty()
+    yield
+    activity.forget()
+    if cache.client is not None:
+        cache.client.close()
+        cache.client = None
+    database.disconnect()
+
+
 @pytest.fixture(scope="module")
 def server(request, tmp_path_factory, shared):
     """Real processes with several workers, stopped by their process ids.
