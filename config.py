@@ -217,7 +217,7 @@ class Settings(BaseSettings):
 
     JOBS_IN_PROCESS: bool = _set(True, "Run the scheduled jobs inside the API's processes")
     SECURITY_CONTACT: str = _set(
-        "", "Where to report a weakness of this installation, in /.well-known/security.txt: mailto: or https addresses, comma-separated"
+        "", "Where to report a weakness of this installation, in /.well-known/security.txt: mailto:, https or tel:, comma-separated"
     )
     METRICS_TOKEN: str = _set("", "Bearer token of /metrics; without one it is served in development only")
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _set("INFO", "How much is logged")
@@ -412,7 +412,7 @@ def _faults(loaded: Settings) -> list[str]:
         if name not in ACCOUNT_ALERTS:
             found.append(f"ALERTS_END_SESSIONS: {name!r} is none of {', '.join(ACCOUNT_ALERTS)}")
     if loaded.PASSKEY_RP_ID and not loaded.passkey_origins:
-        found.append(f"PASSKEY_RP_ID: neither FRONTEND_URL nor BASE_URL is at {loaded.PASSKEY_RP_ID!r} or below it")
+        found.append(f"PASSKEY_RP_ID: none of FRONTEND_URL, BASE_URL and CORS_ORIGINS is at {loaded.PASSKEY_RP_ID!r} or below it")
     if loaded.MAIL_LINKS == "frontend" and not loaded.FRONTEND_URL:
         found.append("MAIL_LINKS is frontend, and FRONTEND_URL is not set")
     found += _stranger_faults(loaded) + _sms_faults(loaded) + _provider_faults(loaded)

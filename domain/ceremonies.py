@@ -78,7 +78,7 @@ def creation_options(user: User, known: Sequence[Passkey], subject: str) -> dict
 
 
 def request_options(purpose: str, subject: str, allowed: Sequence[Passkey], *, verify: bool) -> dict[str, Any]:
-    """PublicKeyCredentialRequestOptionsJSON (5.5, 5.1.8): one of the `allowed` passkeys, or without any whichever the user picks."""
+    """PublicKeyCredentialRequestOptionsJSON (5.5, 5.1.9): one of the `allowed` passkeys, or without any whichever the user picks."""
     options = webauthn.generate_authentication_options(
         rp_id=config.settings.rp_id,
         challenge=challenges.make(purpose, subject, limits.CEREMONY_SECONDS),

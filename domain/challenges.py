@@ -2,7 +2,7 @@
 
 A challenge is 16 random bytes, the second at which it is over, and an HMAC-SHA-256 of both under a key derived from SECRET_KEY,
 bound to what it is for (`purpose`) and to whom it was given (`subject`: a session's id, a ticket, "" for a stranger). It has 128
-random bits, twice the least of ASVS 6.5.2 and the 16 bytes that W3C WebAuthn (13.4.3) asks for.
+random bits, twice the least of ASVS 6.7.2 and the 16 bytes that W3C WebAuthn (13.4.3) asks for.
 """
 
 import hmac

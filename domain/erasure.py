@@ -6,11 +6,9 @@ with `erase_at` behind, and the next run begins anew.
 """
 
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from cryptography.fernet import InvalidToken
 from sqlalchemy import JSON, ColumnElement, String, Table, Text, and_, cast, delete, func, or_, select, update
 from sqlalchemy.orm import Session as Database
 
@@ -121,8 +119,8 @@ def _mentioned(db: Database, user: User) -> set[str]:
     asked = db.scalars(select(Link.email).where(Link.user_id == user.id))
     numbers = set()
     for one in db.scalars(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.SMS)):
-        with suppress(InvalidToken):
-            numbers.add(secrets.decrypt(one.secret_encrypted or b""))
+        if number := secrets.opened(one.secret_encrypted or b""):
+            numbers.add(number)
     return _of_nobody_else(db, user, {*asked, *_said_by_providers(db, user.id)}) | numbers
 
 

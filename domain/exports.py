@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Database
 
-from domain import accounts, audit, pictures
+from domain import accounts, audit, pictures, trail
 from domain.caller import Caller
 from domain.database import reading, transaction
 from domain.errors import NotFound
@@ -47,9 +47,7 @@ def _named(db: Database, row: Row) -> Row:
 
 
 def _without_others(event: Row, person: Person) -> Row:
-    if event["actor"] in (None, person.id, audit.SYSTEM, audit.OPERATOR):
-        return event
-    return event | dict.fromkeys(OTHERS_OWN)
+    return event | dict.fromkeys(OTHERS_OWN) if trail.is_anothers(event["actor"], person.id) else event
 
 
 def _picture(name: str | None) -> Row | None:

@@ -45,7 +45,7 @@ from domain.sessions import Grant
 from domain.stages import Pending
 from model import Passkey, PendingLogin, User
 
-VERIFIED = "user"  # RFC 8176: a test of the user's presence and more, such as a PIN, on the authenticator.
+VERIFIED = "user"  # RFC 8176's word for the user's presence; said here only where the authenticator verified the user, too.
 NOT_ENROLLED = Fault("mfa_token", "not_enrolled", "No passkey can be given in this sign-in.")
 
 
@@ -136,7 +136,7 @@ def _waiting(ticket: str) -> tuple[PendingLogin, User]:
     """The sign-in that waits for a second factor, and its user, who has a passkey that may be it."""
     with reading() as db:
         pending = tickets.find_pending(db, ticket)
-        user = db.get(User, pending.user_id) if pending else None
+        user = db.get(User, pending.user_id) if pending and pending.user_id else None
         if pending is None or user is None or pending.stage != stages.SECOND_FACTOR:
             raise MfaTicketExpired
         if factors.PASSKEY not in factors.offered(db, user.id) or factors.PASSKEY in factors.excluded(pending.amr.split()):

@@ -38,9 +38,14 @@ def about(user_id: str, window: Window) -> Part[AuditEvent]:
     """The events about a user, for that user; from where another user acted on the account is that user's own affair."""
     part = events(window, user=user_id)
     for event in part.rows:
-        if event.actor not in (None, user_id):
+        if is_anothers(event.actor, user_id):
             event.ip = event.user_agent = None
     return part
+
+
+def is_anothers(actor: str | None, user_id: str) -> bool:
+    """Whether another user did this; what strangers, jobs and the operator do about an account is its owner's affair."""
+    return actor not in (None, user_id, audit.SYSTEM, audit.OPERATOR)
 
 
 def export(after: int | None = None, since: datetime | None = None) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ class Scenario(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What came of it. Times are in seconds."""
+    """What came of it; `recovery` in seconds."""
 
     house: str
     scenario: str
@@ -42,7 +42,6 @@ class Row(NamedTuple):
     unavailable: int = 0
     doubles: int = 0
     recovery: float = 0.0
-    seconds: float = 0.0
     violations: int = 0
 
 
@@ -99,7 +98,7 @@ class Run:
 
 def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: float = 1) -> tuple[Row, list[str]]:
     """Run a scenario to its end, looking back included: the row for the table, and every violation in words."""
-    run, began = Run(house, crowd, canary, scenario, scale), time.monotonic()
+    run = Run(house, crowd, canary, scenario, scale)
     counts, doubles, files = crowd.counts(), len(house.postbox.doubles()), house.left_over()
     lost = house.postbox.lost_answers
     victim = Person(house)
@@ -122,10 +121,10 @@ def play(house: House, crowd: Crowd, canary: Person, scenario: Scenario, scale: 
     if (left := house.left_over() - files) and not scenario.crash:
         run.violations.append(f"pictures are left over: {sorted(left)}")
     run.violations += [*crowd.drain(), *canary.ledger.drain(), *victim.ledger.drain()]
-    return _row(run, crowd.counts() - counts, len(again), time.monotonic() - began), run.violations
+    return _row(run, crowd.counts() - counts, len(again)), run.violations
 
 
-def _row(run: Run, counts: Counter[str], doubles: int, seconds: float) -> Row:
+def _row(run: Run, counts: Counter[str], doubles: int) -> Row:
     return Row(
         house=run.house.name,
         scenario=run.scenario.name,
@@ -135,6 +134,5 @@ def _row(run: Run, counts: Counter[str], doubles: int, seconds: float) -> Row:
         unavailable=counts["unavailable"],
         doubles=doubles,
         recovery=run.recovery,
-        seconds=seconds,
         violations=len(run.violations),
     )

@@ -205,11 +205,16 @@ def _presented(kind: Kind) -> Presented | None:
     if sent:
         g.via = "header"
         return _by_header(sent[0], request.headers[sent[0]].strip(" "))
-    cookie = request.cookies.get(current_app.config[f"JWT_{kind.upper()}_COOKIE_NAME"])
-    if not cookie:
+    token = cookie(kind)
+    if not token:
         return None
     g.via = "cookie"
-    return Presented(cookie, "cookie")
+    return Presented(token, "cookie")
+
+
+def cookie(kind: Kind) -> str | None:
+    """The token of this kind that came as a cookie, as it came."""
+    return request.cookies.get(current_app.config[f"JWT_{kind.upper()}_COOKIE_NAME"])
 
 
 def _by_header(name: str, value: str) -> Presented:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
-from flask import Response, current_app, request
+from flask import Response
 
 import config
 from domain import roles, sessions, stages
@@ -120,9 +120,9 @@ def _end_replaced(session_id: str) -> None:
     """End the session whose cookies are replaced by those of this one: nobody could sign it out any more (ASVS 7.2.4). Where that
     can't be told to every worker it runs out by itself; signing in goes on.
     """
-    cookie = request.cookies.get(current_app.config["JWT_REFRESH_COOKIE_NAME"])
+    replaced = credentials.cookie("refresh")
     try:
-        if cookie and (claims := tokens.verify(cookie, "refresh"))["sid"] != session_id:
+        if replaced and (claims := tokens.verify(replaced, "refresh"))["sid"] != session_id:
             sessions.end(credentials.caller_of(claims))
     except Refused:
         return

@@ -216,7 +216,7 @@ def written(secret):
     forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
     if secret.count(".") == 2:
         forms.add(secret.rsplit(".", 1)[1])  # The signature of a token is all that it takes.
-    if "-" in secret and len(secret) == 19:
+    if "-" in secret and len(secret) == 29:
         forms.add(secret.replace("-", ""))  # A recovery code.
     yield from (form.encode() for form in forms)
     yield from encoded(secret.encode())
