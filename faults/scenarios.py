@@ -2,17 +2,19 @@
 
 import random
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
 
 from faults import acts, outages
-from faults.house import FAKETIME, House, Process
+from faults.house import FAKETIME, House, Process, kill
 from faults.people import Person
 from faults.run import Run, Scenario
 
 HERD = 50
 AHEAD = "+40m"
+GRACE_SECONDS = 20
 
 
 def disk_full(run: Run) -> None:
@@ -103,9 +105,12 @@ def _restart(run: Run, clock: str) -> None:
 
 
 def _end(process: Process) -> None:
-    """Tell it to stop, as a supervisor does."""
+    """Tell it to stop, and stop it if it does not, as a supervisor does."""
     process.terminate()
-    process.wait(30)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        kill(process)
 
 
 def _redis(house: House) -> str:
