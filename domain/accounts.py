@@ -185,7 +185,11 @@ def bring_back(db: Database, user: User) -> None:
 
 def is_restorable(db: Database, user: User) -> bool:
     """Whether the account waits to be erased, and its owner may still call that off."""
-    return user.erase_at is not None and tickets.find_link(db, tickets.RESTORE, user.email, user.id) is not None
+    return (
+        user.erase_at is not None
+        and user.erase_at > clock.now()
+        and tickets.find_link(db, tickets.RESTORE, user.email, user.id) is not None
+    )
 
 
 def lock_down(db: Database, user: User) -> None:

@@ -28,10 +28,13 @@ WRONG_FERNET_KEY = f"{FERNET_KEY}: no key of the list opens what is stored: {BAC
 WRONG_SECRET_KEY = f"{SECRET_KEY}: no key of the list made the codes and seals that are stored: {BACK}"
 
 
+_is_open = False  # Whether this process was to compare its keys, and has not done so yet.
+
+
 def faults() -> list[str]:
     """Which keys in force do not fit what is stored, a line for each, which names the setting and shows no key. A look only.
 
-    A database that is away, or has no tables yet, finds no fault: it is the business of `/readyz` and of the schema.
+    A database that is away, or has no tables yet, finds no fault: it is the business of `/readyz`, which looks again, and of the schema.
     """
     with suppress(Unavailable, DBAPIError):
         return _judge(_stored())
@@ -40,15 +43,28 @@ def faults() -> list[str]:
 
 def keep() -> list[str]:
     """The same for a process that is about to write under these keys: where they fit, the marks name them from now on."""
+    global _is_open
+    _is_open = True
     with suppress(Unavailable, DBAPIError):  # Where nothing can be written, such as on a copy that is only read, the look was enough.
-        stored = _stored()
-        found = _judge(stored)
-        if found or all(name in stored and _opened(stored[name]) in (names, None) for name, names in _present().items()):
-            return found
-        with transaction() as db:
-            _write(db, stored)
-        return _judge(_stored())  # Of processes that start at once with different keys, one was the first.
+        found = _kept()
+        _is_open = bool(found)
+        return found
     return []
+
+
+def keep_if_open() -> list[str]:
+    """The same, where the database was away when this process began, so that its keys were compared with nothing."""
+    return keep() if _is_open else []
+
+
+def _kept() -> list[str]:
+    stored = _stored()
+    found = _judge(stored)
+    if found or all(name in stored and _opened(stored[name]) in (names, None) for name, names in _present().items()):
+        return found
+    with transaction() as db:
+        _write(db, stored)
+    return _judge(_stored())  # Of processes that start at once with different keys, one was the first.
 
 
 def accept() -> None:

@@ -44,10 +44,15 @@ def methods_in(db: Database, user_id: str) -> list[str]:
 def offered(db: Database, user_id: str) -> list[str]:
     """The same with `passkey`, where a factor is on and the user has one: it is no code, but may be given in the place of one."""
     codes = methods_in(db, user_id)
-    if not codes or db.scalar(select(Passkey.id).where(Passkey.user_id == user_id).limit(1)) is None:
+    if not codes or not has_passkey(db, user_id):
         return codes
     last = [RECOVERY_CODE] if RECOVERY_CODE in codes else []
     return [*(one for one in codes if one not in last), PASSKEY, *last]
+
+
+def has_passkey(db: Database, user_id: str) -> bool:
+    """Whether this user has one."""
+    return db.scalar(select(Passkey.id).where(Passkey.user_id == user_id).limit(1)) is not None
 
 
 def require(user: User, method: str, *, but_not: Sequence[str] = ()) -> None:

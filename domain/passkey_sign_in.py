@@ -139,7 +139,7 @@ def _waiting(ticket: str) -> tuple[PendingLogin, User]:
         user = db.get(User, pending.user_id) if pending and pending.user_id else None
         if pending is None or user is None or pending.stage != stages.SECOND_FACTOR:
             raise MfaTicketExpired
-        if factors.PASSKEY not in factors.offered(db, user.id) or factors.PASSKEY in factors.excluded(pending.amr.split()):
+        if not factors.has_passkey(db, user.id) or factors.PASSKEY in factors.excluded(pending.amr.split()):
             raise ValidationFailed(errors=[NOT_ENROLLED])
     return pending, user
 

@@ -1,7 +1,8 @@
 """The stages between a first factor and a session: the first one that is not met becomes a ticket for what it asks.
 
 A second factor is asked where one is on. Where none is on and REQUIRE_MFA asks this user for one, it has to be turned on
-before the sign-in goes on, once the grace of MFA_GRACE_DAYS is over.
+before the sign-in goes on, once the grace of MFA_GRACE_DAYS is over; but who has a passkey gives that, or else a password
+would be enough to turn a factor on beside it, and to come in by that.
 """
 
 from collections.abc import Callable
@@ -62,7 +63,9 @@ def _second_factor(db: Database, entrance: Entrance) -> Pending | None:
 
 
 def _enrolment(db: Database, entrance: Entrance) -> Pending | None:
-    """Met where a factor is on, where none is required, within the grace, and for this time by a passkey with user verification."""
+    """Met where a factor is on, where none is required, within the grace, and by a passkey: with user verification as the only
+    factor, else as the second.
+    """
     user = entrance.user
     if user.mfa_enabled:
         return None
@@ -70,6 +73,8 @@ def _enrolment(db: Database, entrance: Entrance) -> Pending | None:
     until = setup_by(user)
     if until is None or clock.now() < until or factors.MFA in entrance.amr:
         return None
+    if factors.has_passkey(db, user.id):
+        return Pending("mfa_required", tickets.make_pending(db, SECOND_FACTOR, user.email, entrance.amr, user.id), [factors.PASSKEY])
     return Pending("mfa_setup_required", tickets.make_pending(db, ENROLMENT, user.email, entrance.amr, user.id), None)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 import config
 from app import create_app
-from domain import accounts, audit, canaries, clock, database, keys, passwords, schema, seals, secrets
+from domain import accounts, audit, canaries, clock, database, health, keys, passwords, schema, seals, secrets
 from domain.database import new_id, reading, transaction
 from domain.errors import Unavailable
 from model import AuditEvent, Canary, Factor, User
@@ -41,6 +41,13 @@ def live():
     with transaction() as db:
         db.add(factor)
     seals.seal()
+
+
+@contextmanager
+def away():
+    """The database does not answer."""
+    raise Unavailable
+    yield
 
 
 def marks():
@@ -159,13 +166,8 @@ def test_lost_keys_can_be_accepted():
 
 
 def test_a_database_that_has_no_tables_is_away_or_is_only_read_stops_nobody(monkeypatch):
-    @contextmanager
-    def only_read():
-        raise Unavailable
-        yield
-
     with monkeypatch.context() as patched:
-        patched.setattr(canaries, "transaction", only_read)
+        patched.setattr(canaries, "transaction", away)
         assert canaries.keep() == []
     assert marks() == {}
     schema.downgrade(1)
@@ -173,6 +175,20 @@ def test_a_database_that_has_no_tables_is_away_or_is_only_read_stops_nobody(monk
     database.disconnect()
     database.connect(config.settings.model_copy(update={"SQLALCHEMY_DATABASE_URI": "postgresql+psycopg://gatehouse@127.0.0.1:1/none"}))
     assert canaries.keep() == []
+
+
+def test_who_began_while_the_database_was_away_compares_before_it_is_ready(monkeypatch):
+    live()
+    canaries.keep()
+    health.require()
+    use(FERNET_KEY=OTHER_FERNET)
+    with monkeypatch.context() as patched:
+        patched.setattr(canaries, "reading", away)
+        assert canaries.keep() == []
+    for _ in range(2):
+        with pytest.raises(Unavailable) as refusal:
+            health.require()
+        assert [one.field for one in refusal.value.errors] == ["keys"]
 
 
 @pytest.mark.parametrize("environment", ["development", "testing", "production"])

@@ -199,6 +199,18 @@ def test_an_account_that_is_being_erased_is_not_made_active(house, email, moved_
     assert (answer.status, answer.code) == (404, "not_found")
 
 
+def test_no_link_brings_back_whom_an_administrator_has_deleted_though_the_erasure_is_still_to_come(house, email, monkeypatch):
+    tokens = house.member(email)
+    house.post("/keys/create", {}, token=tokens["access_token"])
+    notice = house.mailbox.last(email).path
+    house.delete("/profile", token=tokens["access_token"])
+    back, admin = house.mailbox.last(email).path, an_admin(house)["access_token"]
+    monkeypatch.setattr(erasure, "erase", lambda _: False)  # As if the process had died right after its answer.
+    assert house.delete(f"/api/admin/users/{user_of(email).id}", token=admin).status == 204
+    assert [house.post(path).code for path in (notice, back)] == ["link_invalid"] * 2
+    assert user_of(email).status == "inactive"
+
+
 @pytest.mark.parametrize("way", ["undo", "not_me"])
 def test_a_thief_who_deletes_the_account_is_stopped_by_the_owners_remedies(house, email, way):
     tokens, thief = house.member(email), f"thief.{email}"

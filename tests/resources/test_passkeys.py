@@ -245,8 +245,21 @@ def test_without_user_verification_another_factor_follows(house, ann, key):
 def test_with_user_verification_it_meets_a_required_second_factor(house, ann, key, moved_clock):
     add_passkey(house, ann["access_token"], key)
     moved_clock(2 * 86400)
-    assert house.login("ann@example.com").json["status"] == "mfa_setup_required"
     assert is_me(house, sign_in(house, key))
+
+
+@pytest.mark.settings(REQUIRE_MFA="all", MFA_GRACE_DAYS=1)
+def test_where_a_factor_is_required_a_password_beside_a_passkey_turns_none_on(house, ann, key, moved_clock):
+    add_passkey(house, ann["access_token"], key)
+    moved_clock(2 * 86400)
+    pending = house.login("ann@example.com").json
+    assert (pending["status"], pending["methods"]) == ("mfa_required", ["passkey"])
+    ticket = {"mfa_token": pending["mfa_token"]}
+    assert house.post("/mfa", ticket).code == "mfa_ticket_expired"
+    assert house.post("/verify-otp", {**ticket, "method": "totp", "code": "123456"}).code == "validation_failed"
+    options = house.post("/passkeys/sign-in/options", ticket).json
+    answer = house.post("/passkeys/sign-in", {**ticket, "credential": key.get(options, flags=PRESENT)})
+    assert claims(answer)["amr"] == ["pwd", "hwk", "mfa"]
 
 
 def test_it_proves_again_who_is_signed_in(house, ann, key, moved_clock):
