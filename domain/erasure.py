@@ -137,12 +137,10 @@ def _remove(person: Person) -> None:
     with transaction() as db:
         for address in person.addresses:
             sign_up.lock(db, address)
-        user = accounts.hold(db, person.id)
-        if user is None:
+        if accounts.hold(db, person.id) is None:
             return
-        names = _of_nobody_else(db, user, {*person.addresses, *_said_by_providers(db, user.id)})
-        removed = sum(changed(db, one) for one in _deletions(person)) + _forget_flows(db, person, names)
-        told = audit.forget(db, person.id, *names)
+        removed = sum(changed(db, one) for one in _deletions(person)) + _forget_flows(db, person)
+        told = audit.forget(db, person.id, *person.addresses)
         cards.mark(db, person.id)
         changed(db, delete(User).where(User.id == person.id))
         if left := leftovers(db, person):
@@ -165,12 +163,12 @@ def _deletions(person: Person) -> list[Any]:
     ]
 
 
-def _forget_flows(db: Database, person: Person, names: set[str]) -> int:
+def _forget_flows(db: Database, person: Person) -> int:
     """Visits to a provider that told of one of the person's identities or addresses; there are only those of the last hour."""
     theirs = {(one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == person.id))}
     flows = db.scalars(select(SocialFlow).where(SocialFlow.code_hash.is_not(None)))
     said = [(one.id, one.identity or {}) for one in flows]
-    gone = [flow for flow, told in said if (told.get("issuer"), told.get("sub")) in theirs or told.get("email") in names]
+    gone = [flow for flow, told in said if (told.get("issuer"), told.get("sub")) in theirs or told.get("email") in person.addresses]
     return changed(db, delete(SocialFlow).where(SocialFlow.id.in_(gone)))
 
 

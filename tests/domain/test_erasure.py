@@ -10,7 +10,7 @@ from domain import audit, cache, clock, erasure, pictures, seals
 from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.lifetimes import EVER
-from model import Alert, AuditEvent, Code, Link, Mail, User
+from model import Alert, AuditEvent, Code, Identity, Link, Mail, SocialFlow, User
 from outbound import files
 from tests.attacks.acts import an_admin, count, user_of
 from tests.pictures import form, plain, stored
@@ -125,6 +125,26 @@ def test_who_asks_for_somebodys_address_and_leaves_takes_nothing_of_theirs_along
         assert erasure.run() == 1
         assert db.execute(theirs).all() == before
     assert house.post(link).json == {"status": "confirmed"}
+
+
+def visit(**said):
+    """Somebody has come back from a provider, which said this of them, and has not been let in yet."""
+    now, marks = clock.now(), {"state_hash": new_id(), "nonce": "x", "verifier_encrypted": b"x", "code_hash": new_id()}
+    with transaction() as db:
+        db.add(SocialFlow(id=new_id(), provider="google", created_at=now, expires_at=now, identity=said, **marks))
+
+
+def test_an_address_that_only_a_provider_has_said_takes_nothing_of_anybodys_along(email, due):
+    with transaction() as db:
+        db.add(Identity(id=new_id(), user_id=due, provider="x", issuer="i", sub="s", email=f"bob.{email}", linked_at=clock.now()))
+    audit.note_alone("sign_in", None, HERE, result="invalid_credentials", name=f"bob.{email}")
+    visit(issuer="i", sub="bob", email=f"bob.{email}")
+    visit(issuer="i", sub="s", email=None)
+    visit(issuer="j", sub="s", email=email)
+    assert erasure.run() == 1
+    with reading() as db:
+        assert [one.identity["sub"] for one in db.scalars(select(SocialFlow))] == ["bob"]
+        assert db.scalars(select(AuditEvent.ip).where(AuditEvent.name == f"bob.{email}")).all() == [HERE.ip]
 
 
 def test_from_where_an_administrator_removed_somebody_stays_in_the_trail(house, email):
