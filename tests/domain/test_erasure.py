@@ -10,7 +10,7 @@ from domain import audit, cache, clock, erasure, pictures, seals
 from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.lifetimes import EVER
-from model import Alert, AuditEvent, Code, Identity, Link, Mail, SocialFlow, User
+from model import Alert, AuditEvent, Base, Code, Identity, Link, Mail, PendingLogin, SignUpAttempt, SocialFlow, User
 from outbound import files
 from tests.attacks.acts import an_admin, count, user_of
 from tests.pictures import form, plain, stored
@@ -145,6 +145,31 @@ def test_an_address_that_only_a_provider_has_said_takes_nothing_of_anybodys_alon
     with reading() as db:
         assert [one.identity["sub"] for one in db.scalars(select(SocialFlow))] == ["bob"]
         assert db.scalars(select(AuditEvent.ip).where(AuditEvent.name == f"bob.{email}")).all() == [HERE.ip]
+
+
+@pytest.mark.once
+def test_every_column_that_says_whose_a_row_is_is_looked_at_when_leftovers_are_looked_for():
+    person = erasure.Person("x", ("x",))
+    columns = {str(one): one for table in Base.metadata.sorted_tables if table.name != "audit_events" for one in table.columns}
+    looked = {name for name, one in columns.items() if erasure.says(one, person) is not None}
+    ends = ("user_id", ".email", ".recipient", ".about", ".actor", ".created_by")
+    assert looked == {name for name in columns if name.endswith(ends)} | {"users.id", "budgets.account"}
+
+
+def test_no_stranger_stops_an_erasure_by_what_they_write_of_themselves(house, email, due):
+    now, other = clock.now(), "eve@example.net"
+    times = {"created_at": now, "expires_at": now}
+    for word in (due, email):
+        told = {"issuer": word, "sub": word, "name": word, "provider": word}
+        visit(email=other, **told)
+        with transaction() as db:
+            mine = {"username": word[:32], "name": word, "user_agent": f'"{word}"', "password_hash": "x"}
+            db.add(SignUpAttempt(id=new_id(), email=other, **mine, **times))
+            for address in (other, email):
+                marks = {"stage": "email_proven", "amr": "", "ticket_hash": new_id()}
+                db.add(PendingLogin(id=new_id(), email=other, identity=told | {"email": address}, **marks, **times))
+    assert erasure.run() == 1
+    assert (count(SignUpAttempt), count(PendingLogin), count(SocialFlow)) == (2, 2, 2)
 
 
 def test_from_where_an_administrator_removed_somebody_stays_in_the_trail(house, email):
