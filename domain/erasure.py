@@ -46,10 +46,13 @@ class Leftover(Exception):
 
 
 class Taken(NamedTuple):
-    """An account that is about to be erased: whose, and the words by which files and Redis know them."""
+    """An account that is about to be erased: whose, the addresses and numbers of their letters and messages, the ids of letters to
+    anybody that tell of it, and the words by which Redis knows it.
+    """
 
     person: Person
-    in_files: frozenset[str]
+    recipients: frozenset[str]
+    letters: frozenset[str]
     in_redis: frozenset[str]
 
 
@@ -71,7 +74,7 @@ def erase(user_id: str) -> bool:
         if taken is None:
             return False
         pictures.discard_all(user_id)
-        files.forget(taken.in_files)
+        files.forget(taken.recipients, taken.letters)
         _remove(taken.person)
         cache.forget(taken.in_redis)
     except Leftover as left:
@@ -99,12 +102,12 @@ def _take(user_id: str) -> Taken | None:
             return None
         known = tuple((one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == user.id)))
         person = Person(user.id, tuple(sorted(_proven(db, user))), user.username, known)
-        more = _mentioned(db, user)
+        letters = db.scalars(select(Mail.id).where(Mail.about == user.id)).all()
         sessions = db.scalars(select(Session.id).where(Session.user_id == user.id)).all()
         user.erase_at = lifetimes.EVER
         for purpose in tickets.REMEDIES:
             tickets.end_links_of(db, user.id, purpose)
-        return Taken(person, frozenset((*person.addresses, *more)), frozenset((user.id, *sessions)))
+        return Taken(person, frozenset((*person.addresses, *_numbers(db, user))), frozenset(letters), frozenset((user.id, *sessions)))
 
 
 def _proven(db: Database, user: User) -> set[str]:
@@ -115,18 +118,10 @@ def _proven(db: Database, user: User) -> set[str]:
     return _of_nobody_else(db, user, {user.email, *filter(None, db.scalars(told)), *db.scalars(mailed)})
 
 
-def _mentioned(db: Database, user: User) -> set[str]:
-    """Whatever else a letter or message about the account may be addressed to: an address to be, numbers."""
-    asked = db.scalars(select(Link.email).where(Link.user_id == user.id))
-    numbers = set()
-    for one in db.scalars(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.SMS)):
-        if number := secrets.opened(one.secret_encrypted or b""):
-            numbers.add(number)
-    return _of_nobody_else(db, user, {*asked, *_said_by_providers(db, user.id)}) | numbers
-
-
-def _said_by_providers(db: Database, user_id: str) -> set[str]:
-    return set(filter(None, db.scalars(select(Identity.email).where(Identity.user_id == user_id))))
+def _numbers(db: Database, user: User) -> set[str]:
+    """The telephone numbers that the account has proven."""
+    proven = select(Factor.secret_encrypted).where(Factor.user_id == user.id, Factor.type == factors.SMS, Factor.proven_at.is_not(None))
+    return set(filter(None, (secrets.opened(one or b"") for one in db.scalars(proven))))
 
 
 def _of_nobody_else(db: Database, user: User, addresses: set[str]) -> set[str]:

@@ -172,6 +172,25 @@ def test_no_stranger_stops_an_erasure_by_what_they_write_of_themselves(house, em
     assert (count(SignUpAttempt), count(PendingLogin), count(SocialFlow)) == (2, 2, 2)
 
 
+def test_letters_to_others_stay_whatever_is_in_them_and_whatever_address_was_asked_for(house, email):
+    """Such as those to an address that ends alike; and all others, which are from no-reply@localhost."""
+    ann, bob, eve = f"ann.{email}", f"bob.{email}", house.member(email)
+    house.join(ann)
+    house.sign_up(bob)
+    theirs = {one: house.mailbox.subjects(one) for one in (ann, bob)}
+    message = files.store(f"To: +436641239876\n\nTo: {email}\n".encode(), ".txt")
+    for address in ("no-reply@localhost", bob):
+        house.post("/profile/email", {"email": address}, token=eve["access_token"])
+        assert house.mailbox.last(address).subject == "Confirm your new address"
+    house.delete("/profile", token=eve["access_token"])
+    house.mailbox.of(email)
+    with transaction() as db:
+        db.execute(update(User).where(User.email == email).values(erase_at=EVER))
+    assert erasure.run() == 1
+    assert {one: house.mailbox.subjects(one) for one in (ann, bob)} == theirs
+    assert (message.exists(), house.mailbox.of(email), house.mailbox.of("no-reply@localhost")) == (True, [], [])
+
+
 def test_from_where_an_administrator_removed_somebody_stays_in_the_trail(house, email):
     admin, tokens = an_admin(house), house.member(email)
     at = f"/api/admin/users/{tokens['user']['id']}"
@@ -206,7 +225,7 @@ def test_who_can_not_be_decrypted_any_more_is_erased_all_the_same(house, email, 
     with transaction() as db:
         user = user_of(email)
         factor = erasure.Factor(id=new_id(), user_id=user.id, type="sms", name="+43 … 11", secret_encrypted=b"lost", last_step=0)
-        factor.created_at = clock.now()
+        factor.created_at = factor.proven_at = clock.now()
         db.add(factor)
     moved_clock(8 * 86400)
     assert erasure.run() == 1
