@@ -27,7 +27,6 @@ from model import (
     Link,
     Mail,
     PendingLogin,
-    Session,
     SignUpAttempt,
     User,
 )
@@ -46,14 +45,13 @@ class Leftover(Exception):
 
 
 class Taken(NamedTuple):
-    """An account that is about to be erased: whose, the addresses and numbers of their letters and messages, the ids of letters to
-    anybody that tell of it, and the words by which Redis knows it.
+    """An account that is about to be erased: whose, the addresses and numbers of their letters and messages, and the ids of letters
+    to anybody that tell of it.
     """
 
     person: Person
     recipients: frozenset[str]
     letters: frozenset[str]
-    in_redis: frozenset[str]
 
 
 def run(*, dry_run: bool = False) -> int:
@@ -76,7 +74,7 @@ def erase(user_id: str) -> bool:
         pictures.discard_all(user_id)
         files.forget(taken.recipients, taken.letters)
         _remove(taken.person)
-        cache.forget(taken.in_redis)
+        cache.forget(user_id)
     except Leftover as left:
         logger.error("An account could not be erased as a whole, and is tried again; what is left: %s", left)  # noqa: TRY400
     except Exception as failure:  # Whatever is wrong with one must not hold up the others.
@@ -103,11 +101,10 @@ def _take(user_id: str) -> Taken | None:
         known = tuple((one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == user.id)))
         person = Person(user.id, tuple(sorted(_proven(db, user))), user.username, known)
         letters = db.scalars(select(Mail.id).where(Mail.about == user.id)).all()
-        sessions = db.scalars(select(Session.id).where(Session.user_id == user.id)).all()
         user.erase_at = lifetimes.EVER
         for purpose in tickets.REMEDIES:
             tickets.end_links_of(db, user.id, purpose)
-        return Taken(person, frozenset((*person.addresses, *_numbers(db, user))), frozenset(letters), frozenset((user.id, *sessions)))
+        return Taken(person, frozenset((*person.addresses, *_numbers(db, user))), frozenset(letters))
 
 
 def _proven(db: Database, user: User) -> set[str]:

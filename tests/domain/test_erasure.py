@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import select, update
 
 import config
-from domain import audit, cache, clock, erasure, pictures, seals
+from domain import audit, cache, clock, erasure, pictures, revocation, seals
 from domain.caller import Client
 from domain.database import new_id, reading, transaction
 from domain.lifetimes import EVER
-from model import Alert, AuditEvent, Base, Code, Identity, Link, Mail, PendingLogin, SignUpAttempt, SocialFlow, User
+from model import Alert, AuditEvent, Base, Code, Identity, Link, Mail, PendingLogin, Session, SignUpAttempt, SocialFlow, User
 from outbound import files
 from tests.attacks.acts import an_admin, count, user_of
 from tests.pictures import form, plain, stored
@@ -189,6 +189,27 @@ def test_letters_to_others_stay_whatever_is_in_them_and_whatever_address_was_ask
     assert erasure.run() == 1
     assert {one: house.mailbox.subjects(one) for one in (ann, bob)} == theirs
     assert (message.exists(), house.mailbox.of(email), house.mailbox.of("no-reply@localhost")) == (True, [], [])
+
+
+def test_what_keeps_ended_sessions_ended_stays_in_redis_and_the_card_goes(house, email):
+    if cache.client is None:
+        pytest.skip("needs Redis")
+    admin, tokens = an_admin(house), house.member(email)
+    user_id = tokens["user"]["id"]
+    house.get("/profile", token=tokens["access_token"])
+    cache.count(f"{user_id}:1", 60)
+
+    def kinds():
+        names = [one.decode() for one in cache.client.scan_iter("gatehouse:*")]
+        return {one.split(":")[1] for one in names if user_id in one}
+
+    with reading() as db:
+        sessions = [one.id for one in db.scalars(select(Session).where(Session.user_id == user_id))]
+    assert {"card", "count"} <= kinds()
+    assert house.delete(f"/api/admin/users/{user_id}", token=admin["access_token"]).status == 204
+    assert kinds() == {"card-state"}
+    epoch = cache.client.get(cache.EPOCH).decode()
+    assert [cache.client.get(f"{revocation.SESSION}{epoch}:{one}") for one in sessions] == [revocation.ASK] * len(sessions) != []
 
 
 def test_from_where_an_administrator_removed_somebody_stays_in_the_trail(house, email):
