@@ -5,7 +5,6 @@ from there is kept under an epoch, a random mark, and whoever connects first to 
 """
 
 import secrets
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import cast
 
@@ -41,7 +40,7 @@ local count = redis.call('INCR', KEYS[1])
 if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 return count
 """
-COUNTER = "gatehouse:count:"
+COUNTER, CARD = "gatehouse:count:", "gatehouse:card:"
 
 client: "redis.Redis | None" = None
 
@@ -93,14 +92,15 @@ def counted(name: str) -> int | None:
         return None
 
 
-def forget(words: Iterable[str]) -> None:
-    """Take away whatever stands under a name that holds one of these words. Where Redis is away, it is over in minutes anyway."""
+def forget(user_id: str) -> None:
+    """Take away a user's card and counters. What says that a session or a card has changed stays: without it a slow reader could
+    bring back what was ended. It holds ids only. Where Redis is away, all of it is over in minutes anyway.
+    """
     if client is None:
         return
-    wanted = [word.encode() for word in words]
     with suppress(*Away):
-        for name in client.scan_iter(match="gatehouse:*", count=1000):
-            if any(word in name for word in wanted):
+        for kind in (CARD, COUNTER):
+            for name in client.scan_iter(match=f"{kind}*{user_id}*", count=1000):
                 client.delete(name)
 
 

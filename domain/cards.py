@@ -22,7 +22,7 @@ from domain.permissions import ADMIN, GATEHOUSE, OWN
 from model import Assignment, Role, Service, User
 
 CHANGE_SECONDS = 300  # Longer than any transaction and any reader takes.
-CARD, STATE, BUSY = "gatehouse:card:", "gatehouse:card-state:", "gatehouse:card-busy:"
+CARD, STATE, BUSY = cache.CARD, "gatehouse:card-state:", "gatehouse:card-busy:"
 
 # Finds a user's card, and what has to be the same when one is kept: '' while a change is under way.
 FIND = f"""

@@ -9,7 +9,7 @@ import logging
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, ColumnElement, String, Table, Text, and_, cast, delete, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Table, and_, delete, false, func, or_, select, update
 from sqlalchemy.orm import Session as Database
 
 from domain import accounts, audit, budgets, cache, cards, clock, factors, lifetimes, pictures, secrets, sign_up, tickets
@@ -27,17 +27,15 @@ from model import (
     Link,
     Mail,
     PendingLogin,
-    Session,
     SignUpAttempt,
-    SocialFlow,
     User,
 )
 from outbound import files
 
 LATE = timedelta(minutes=10)  # So long it is looked whether a request that was under way has written something of an erased account.
-ADDRESSEES = ("email", "recipient")  # Columns in which a username can stand, too; elsewhere it may be any word.
-# What stands in these is no trace: a pseudonym in the audit trail, and words that administrators chose for services.
-NO_TRACE = {"audit_events", "services", "roles", "permissions", "app_tokens.name"}
+ADDRESSES = ("email", "recipient")  # Columns in which a username can stand, too.
+IDS = ("about", "actor", "created_by")  # And whatever ends in user_id.
+IDENTITY = "identity"  # What a provider has said of somebody.
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +45,13 @@ class Leftover(Exception):
 
 
 class Taken(NamedTuple):
-    """An account that is about to be erased: whose, and the words by which files and Redis know them."""
+    """An account that is about to be erased: whose, the addresses and numbers of their letters and messages, and the ids of letters
+    to anybody that tell of it.
+    """
 
     person: Person
-    in_files: frozenset[str]
-    in_redis: frozenset[str]
+    recipients: frozenset[str]
+    letters: frozenset[str]
 
 
 def run(*, dry_run: bool = False) -> int:
@@ -72,9 +72,9 @@ def erase(user_id: str) -> bool:
         if taken is None:
             return False
         pictures.discard_all(user_id)
-        files.forget(taken.in_files)
+        files.forget(taken.recipients, taken.letters)
         _remove(taken.person)
-        cache.forget(taken.in_redis)
+        cache.forget(user_id)
     except Leftover as left:
         logger.error("An account could not be erased as a whole, and is tried again; what is left: %s", left)  # noqa: TRY400
     except Exception as failure:  # Whatever is wrong with one must not hold up the others.
@@ -85,9 +85,10 @@ def erase(user_id: str) -> bool:
 
 
 def leftovers(db: Database, person: Person) -> dict[str, int]:
-    """How many rows hold a person's id or addresses, by table, whichever the column; but for other accounts' own rows."""
-    found = {table.name: _rows_with(db, table, person) for table in Base.metadata.sorted_tables}
-    found[AuditEvent.__tablename__] = audit.told(db, person.id, *person.addresses)
+    """How many rows are a person's by any column that `says` so, by table; but for other accounts' own rows."""
+    trail = AuditEvent.__tablename__
+    found = {table.name: _rows_with(db, table, person) for table in Base.metadata.sorted_tables if table.name != trail}
+    found[trail] = audit.told(db, person.id, *person.addresses)
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -97,13 +98,13 @@ def _take(user_id: str) -> Taken | None:
         user = accounts.hold(db, user_id)
         if user is None or user.erase_at is None or user.erase_at > clock.now():
             return None
-        person = Person(user.id, tuple(sorted(_proven(db, user))), user.username)
-        more = _mentioned(db, user)
-        sessions = db.scalars(select(Session.id).where(Session.user_id == user.id)).all()
+        known = tuple((one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == user.id)))
+        person = Person(user.id, tuple(sorted(_proven(db, user))), user.username, known)
+        letters = db.scalars(select(Mail.id).where(Mail.about == user.id)).all()
         user.erase_at = lifetimes.EVER
         for purpose in tickets.REMEDIES:
             tickets.end_links_of(db, user.id, purpose)
-        return Taken(person, frozenset((*person.addresses, *more)), frozenset((user.id, *sessions)))
+        return Taken(person, frozenset((*person.addresses, *_numbers(db, user))), frozenset(letters))
 
 
 def _proven(db: Database, user: User) -> set[str]:
@@ -114,18 +115,10 @@ def _proven(db: Database, user: User) -> set[str]:
     return _of_nobody_else(db, user, {user.email, *filter(None, db.scalars(told)), *db.scalars(mailed)})
 
 
-def _mentioned(db: Database, user: User) -> set[str]:
-    """Whatever else a letter or message about the account may be addressed to: an address to be, numbers."""
-    asked = db.scalars(select(Link.email).where(Link.user_id == user.id))
-    numbers = set()
-    for one in db.scalars(select(Factor).where(Factor.user_id == user.id, Factor.type == factors.SMS)):
-        if number := secrets.opened(one.secret_encrypted or b""):
-            numbers.add(number)
-    return _of_nobody_else(db, user, {*asked, *_said_by_providers(db, user.id)}) | numbers
-
-
-def _said_by_providers(db: Database, user_id: str) -> set[str]:
-    return set(filter(None, db.scalars(select(Identity.email).where(Identity.user_id == user_id))))
+def _numbers(db: Database, user: User) -> set[str]:
+    """The telephone numbers that the account has proven."""
+    proven = select(Factor.secret_encrypted).where(Factor.user_id == user.id, Factor.type == factors.SMS, Factor.proven_at.is_not(None))
+    return set(filter(None, (secrets.opened(one or b"") for one in db.scalars(proven))))
 
 
 def _of_nobody_else(db: Database, user: User, addresses: set[str]) -> set[str]:
@@ -137,12 +130,10 @@ def _remove(person: Person) -> None:
     with transaction() as db:
         for address in person.addresses:
             sign_up.lock(db, address)
-        user = accounts.hold(db, person.id)
-        if user is None:
+        if accounts.hold(db, person.id) is None:
             return
-        names = _of_nobody_else(db, user, {*person.addresses, *_said_by_providers(db, user.id)})
-        removed = sum(changed(db, one) for one in _deletions(person)) + _forget_flows(db, person, names)
-        told = audit.forget(db, person.id, *names)
+        removed = sum(changed(db, one) for one in _deletions(person)) + _forget_told(db, person)
+        told = audit.forget(db, person.id, *person.addresses)
         cards.mark(db, person.id)
         changed(db, delete(User).where(User.id == person.id))
         if left := leftovers(db, person):
@@ -165,13 +156,10 @@ def _deletions(person: Person) -> list[Any]:
     ]
 
 
-def _forget_flows(db: Database, person: Person, names: set[str]) -> int:
-    """Visits to a provider that told of one of the person's identities or addresses; there are only those of the last hour."""
-    theirs = {(one.issuer, one.sub) for one in db.scalars(select(Identity).where(Identity.user_id == person.id))}
-    flows = db.scalars(select(SocialFlow).where(SocialFlow.code_hash.is_not(None)))
-    said = [(one.id, one.identity or {}) for one in flows]
-    gone = [flow for flow, told in said if (told.get("issuer"), told.get("sub")) in theirs or told.get("email") in names]
-    return changed(db, delete(SocialFlow).where(SocialFlow.id.in_(gone)))
+def _forget_told(db: Database, person: Person) -> int:
+    """Visits to a provider, and sign-ins under way, in which it told of the person; there are only those of the last hour."""
+    tables = [one for one in Base.metadata.sorted_tables if IDENTITY in one.c]
+    return sum(changed(db, delete(one).where(one.c.id.in_(_told_of(db, one, person)))) for one in tables)
 
 
 def _counted(person: Person) -> list[str]:
@@ -179,21 +167,37 @@ def _counted(person: Person) -> list[str]:
 
 
 def _rows_with(db: Database, table: Table, person: Person) -> int:
-    words = [person.id, *person.addresses, *_counted(person)]
-    columns = [one for one in table.columns if isinstance(one.type, String | JSON) and not {table.name, str(one)} & NO_TRACE]
-    if not columns:
-        return 0
+    said = [one for one in (says(column, person) for column in table.columns) if one is not None]
+    rows = select(func.count()).select_from(table).where(or_(false(), *said), *_nobody_elses(table, person))
+    return (db.scalar(rows) or 0) + (len(_told_of(db, table, person)) if IDENTITY in table.c else 0)
+
+
+def says(column: Column[Any], person: Person) -> ColumnElement[bool] | None:
+    """Whether a row is this person's, by a column that says whose it is; None: this one does not. In any other column a stranger
+    may write somebody's address or id, and must not stop their erasure by it.
+    """
+    if column.name in ADDRESSES:
+        return column.in_(person.names)
+    if column.name in IDS or column.name.endswith("user_id") or column is User.__table__.c.id:
+        return column == person.id
+    return column.in_(_counted(person)) if column is Budget.__table__.c.account else None
+
+
+def _nobody_elses(table: Table, person: Person) -> list[ColumnElement[bool]]:
     owners = [table.c[name] for name in ("user_id", "link_user_id") if name in table.c] + ([table.c.id] if table.name == "users" else [])
-    theirs = [or_(owner.is_(None), owner == person.id) for owner in owners]
-    named = [column.in_(person.names) for column in columns if column.name in ADDRESSEES]
-    query = select(func.count()).select_from(table).where(or_(*named, *(_holds(one, words) for one in columns)), *theirs)
-    return db.scalar(query) or 0
+    return [or_(owner.is_(None), owner == person.id) for owner in owners]
 
 
-def _holds(column: Any, words: list[str]) -> ColumnElement[bool]:
-    if isinstance(column.type, JSON):
-        return or_(*(cast(column, Text).contains(f'"{word}"', autoescape=True) for word in words))
-    return column.in_(words)  # type: ignore[no-any-return]
+def _told_of(db: Database, table: Table, person: Person) -> list[str]:
+    """The ids of rows in which a provider has said the person's address, or how it knows them; nothing else of it counts."""
+    told = table.c[IDENTITY]
+    rows = db.execute(select(table.c.id, told).where(told.is_not(None), *_nobody_elses(table, person)))
+    said = [(row_id, what or {}) for row_id, what in rows]
+    return [
+        row_id
+        for row_id, what in said
+        if (what.get("issuer"), what.get("sub")) in person.identities or what.get("email") in person.addresses
+    ]
 
 
 def _look_after() -> None:

@@ -36,13 +36,14 @@ from model import (
 
 
 class Person(NamedTuple):
-    """Whose things: the account's id, the addresses whose mailbox it has proven, unless another account has one by now, and its
-    username, which stands in place of an address where a sign-in by it has failed.
+    """Whose things: the account's id, the addresses whose mailbox it has proven, unless another account has one by now, its
+    username, which stands in place of an address where a sign-in by it has failed, and how providers know it: (issuer, sub).
     """
 
     id: str
     addresses: tuple[str, ...] = ()
     username: str | None = None
+    identities: tuple[tuple[str, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

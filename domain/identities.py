@@ -43,6 +43,12 @@ def owner(db: Database, claims: Claims) -> User | None:
     return user
 
 
+def owner_id(claims: Claims) -> str | None:
+    """Whom a try to come in by this identity concerns, whatever becomes of it; None while it is nobody's."""
+    with reading() as db:
+        return db.scalar(select(Identity.user_id).where(Identity.issuer == claims.issuer, Identity.sub == claims.sub))
+
+
 def look(db: Database, claims: Claims) -> User | None:
     """The account that `admit` would find for a known identity; refuses what it would refuse, before a code is handed out."""
     known = owner(db, claims)

@@ -156,7 +156,7 @@ def link(caller: Caller, provider: str, code: str, verifier: str | None) -> None
 @metrics.sign_in("social")
 def enter(claims: Claims, client: Client) -> Grant | Pending:
     """Sign in whom a provider knows, or ask for proof of the address. `AccountDisabled`, `LinkTaken`, `SignUpClosed`."""
-    with audit.failures("sign_in", None, client, name=claims.email):
+    with audit.failures("sign_in", identities.owner_id(claims), client, name=claims.email):
         found = _settled(lambda db: identities.admit(db, claims, client) or _ask_for_proof(db, claims))
     if isinstance(found, Pending):
         return found
@@ -212,7 +212,7 @@ def _ask(provider: Provider, flow: SocialFlow, returned: Returned | None) -> Cla
 def _go_on(flow: SocialFlow, claims: Claims, client: Client) -> Redirect | LinkPending | Grant | Pending:
     if flow.link_user_id is None and flow.redirect_to is None:
         return enter(claims, client)
-    with audit.failures("sign_in", None, client, name=claims.email), transaction() as db:
+    with audit.failures("sign_in", identities.owner_id(claims), client, name=claims.email), transaction() as db:
         if flow.link_user_id is None:
             identities.look(db, claims)
         else:

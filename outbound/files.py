@@ -1,11 +1,12 @@
 """Letters and messages as files in INSTANCE_DIR/outbox, where nothing is set up that would take them further."""
 
 import os
-import quopri
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.parser import BytesHeaderParser
+from email.utils import parseaddr
 from pathlib import Path
 
 import config
@@ -22,14 +23,14 @@ def store(content: bytes, ending: str, *, keep: bool = True) -> Path:
         raise Down("INSTANCE_DIR/outbox can't be written") from None
 
 
-def forget(words: Iterable[str]) -> int:
-    """Delete the letters and messages that hold one of these words; how many."""
-    wanted, gone = [word.lower().encode() for word in words], 0
+def forget(recipients: Collection[str], letters: Collection[str]) -> int:
+    """Delete what was written to one of these addresses or numbers, and the letters with these numbers of their own; how many."""
+    gone = 0
     for path in (config.settings.INSTANCE_DIR / "outbox").glob("*"):
         with suppress(FileNotFoundError):
-            content = path.read_bytes()
-            said = (content + quopri.decodestring(content)).lower()
-            if any(word in said for word in wanted):
+            head = BytesHeaderParser().parsebytes(path.read_bytes())  # A message begins with its "To:" line as a letter does.
+            to, number = ("".join(str(head[name] or "").split()) for name in ("To", "Message-ID"))
+            if parseaddr(to)[1].lower() in recipients or number.strip("<>").partition("@")[0] in letters:
                 path.unlink()
                 gone += 1
     return gone

@@ -2,7 +2,6 @@
 
 import pytest
 
-from domain.erasure import NO_TRACE
 from domain.holdings import HELD, LEFT_OUT
 from model import Base
 from resources.own_data import ExportOut
@@ -30,8 +29,3 @@ def test_nothing_that_is_exported_is_a_secret():
 
 def test_whatever_is_collected_has_its_place_in_the_answer():
     assert set(ExportOut.model_fields) == {held.name for held in HELD} | {"exported_at", "picture"}
-
-
-def test_no_table_that_knows_persons_is_passed_over_when_leftovers_are_looked_for():
-    knowing = {name.partition(".")[0] for name in COLUMNS if name.endswith((".user_id", ".email", ".recipient", ".created_by"))}
-    assert knowing & NO_TRACE == {"audit_events"}  # Which `audit.told` looks through.
