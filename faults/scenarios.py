@@ -4,7 +4,7 @@ import random
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from faults import acts, outages
@@ -14,7 +14,6 @@ from faults.run import Run, Scenario
 
 HERD = 50
 AHEAD = "+40m"
-GRACE_SECONDS = 20
 
 
 def disk_full(run: Run) -> None:
@@ -105,12 +104,11 @@ def _restart(run: Run, clock: str) -> None:
 
 
 def _end(process: Process) -> None:
-    """Tell it to stop, and stop it if it does not, as a supervisor does."""
+    """Tell it to stop, as a supervisor does, who does not wait for long."""
     process.terminate()
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        kill(process)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    kill(process)
 
 
 def _redis(house: House) -> str:
@@ -140,7 +138,7 @@ SCENARIOS = (
     Scenario("PostgreSQL restarted", 25, outages.postgres, _postgres, doubles=1, crash=True),
     Scenario("SMTP away", 10, outages.smtp, doubles=1),
     Scenario("disk full", 12, disk_full, _small_disk, doubles=1),
-    Scenario("schedulers: none, two", 8, schedulers),
+    Scenario("schedulers: none, two", 8, schedulers, doubles=2),
     Scenario("herds of refreshes", 8, herds, is_acted=False),
     Scenario("every answer lost once", 15, twice),
     Scenario("all of it at once", 16, outages.storm, doubles=2, crash=True),
