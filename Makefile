@@ -40,7 +40,7 @@ bench: $(VENV)/dev  ## Measure, beside the peers
 	$(BIN)/python bench/run.py
 
 faults: $(VENV)/dev  ## Let what is around it fail, and see that its promises hold
-	$(BIN)/python -m faults
+	$(BIN)/python -m faults $(FAULTS)
 
 mutants: $(VENV)/dev  ## Change the core in small ways, one at a time, and see whether the tests notice
 	$(BIN)/python mutation/run.py $(ONLY)
