@@ -1,7 +1,7 @@
 """`make mutants`: how many small changes of the core the fast tests notice. `make mutants ONLY="domain/totp.py"` for some modules.
 
-Prints a table and every mutant that survived and is not judged harmless in `harmless.toml`; ends with 1 if there is one.
-It leaves nothing behind.
+Prints a table, every mutant that survived and is not judged harmless in `harmless.toml`, and every judgement there that no survivor
+bears out any more; ends with 1 if there is one of either. It leaves nothing behind.
 """
 
 import json
@@ -33,7 +33,7 @@ WITH_REDIS = {"domain/revocation.py"}  # Where TEST_REDIS_URL is set.
 def main() -> int:
     """All the modules, or those that are named."""
     harmless = tomllib.loads((HERE / "harmless.toml").read_text())
-    rows, left = [], []
+    rows, left, idle = [], [], []
     with tempfile.TemporaryDirectory(prefix="gatehouse-mutants-") as folder:
         tools = _tools(Path(folder))
         for module in sys.argv[1:] or TESTS:
@@ -42,11 +42,12 @@ def main() -> int:
             judged = {(one["function"], one["change"]) for one in harmless.get(module, [])}
             survived = [one for one in answers if one["killer"] is None]
             unjudged = [one for one in survived if (one["function"], one["change"]) not in judged]
+            idle += [f"{module} {name}: {change}" for name, change in judged - {(one["function"], one["change"]) for one in survived}]
             left += [f"{module}:{one['line']} {one['function']}: {one['change']} ({one['tests']} tests)" for one in unjudged]
             rows.append((module, len(answers), len(answers) - len(survived), len(survived) - len(unjudged), len(unjudged)))
             print(_table(rows), flush=True)
-    print("\n".join(["", *left]))
-    return 1 if left else 0
+    print("\n".join(["", *left, *(f"Judged harmless, but no survivor: {one}" for one in sorted(idle))]))
+    return 1 if left or idle else 0
 
 
 def _tools(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 
 from domain import accounts, budgets, clock, factors, login, passwords, secrets, sessions, sign_up, stages, tickets
 from domain.caller import Client
-from domain.database import new_id, reading, transaction
+from domain.database import changed, new_id, reading, transaction
 from domain.errors import (
     AccountDisabled,
     EmailNotConfirmed,
@@ -21,7 +21,7 @@ from domain.errors import (
     TooManyAttempts,
     ValidationFailed,
 )
-from model import Budget, Factor, Mail, PendingLogin, SignUpAttempt, User
+from model import Budget, Factor, Mail, Passkey, PendingLogin, SignUpAttempt, User
 from tests.attacks.acts import account
 from tests.sign_ins import HERE, caller, opened, put, row, told
 
@@ -53,6 +53,12 @@ def add_factor(user, kind="totp"):
         db.add(Factor(id=new_id(), user_id=user.id, type=kind, name="x", secret_encrypted=kept, last_step=0, created_at=now, proven_at=now))
         db.execute(update(User).where(User.id == user.id).values(mfa_enabled=True))
         return factors.renew_recovery_codes(db, user.id)
+
+
+def add_passkey(user):
+    columns = {"sign_count": 0, "aaguid": "", "transports": [], "backup_eligible": False, "backed_up": False, "created_at": clock.now()}
+    with transaction() as db:
+        db.add(Passkey(id=new_id(), user_id=user.id, credential_hash="x", credential_id=b"x", public_key=b"x", name="x", **columns))
 
 
 def refusal(act, *args, **named):
@@ -185,6 +191,22 @@ def test_a_known_device_is_recognised_by_whatever_way_its_user_comes(user):
     device = login.begin(user.email, PASSWORD, HERE).device_token
     grant = login.enter(accounts.get(user.id), [login.SOCIAL], HERE._replace(device_token=device))
     assert (grant.device_token, grant.session.amr) == (device, "social")
+
+
+def test_a_proof_that_refuses_opens_nothing_and_undoes_what_it_wrote(user):
+    asked = []
+
+    def refuse(db):
+        asked.append(changed(db, update(User).values(username="pat")))
+        raise MfaInvalidCode
+
+    for status in ("inactive", accounts.ACTIVE):  # Who has no proof isn't told how the account is, either.
+        change(user, status=status)
+        assert type(refusal(login.enter, user, ["hwk", "mfa"], HERE, proof=refuse)) is MfaInvalidCode
+    assert (asked, accounts.get(user.id).username) == ([1, 1], None)
+    with reading() as db:
+        assert db.scalar(select(sessions.Session)) is None
+    assert login.enter(user, ["hwk", "mfa"], HERE, proof=lambda db: None).session.amr == "hwk mfa"
 
 
 def test_who_comes_by_a_password_proves_no_mailbox(user):
@@ -400,6 +422,15 @@ def test_a_method_that_is_not_on_proves_nothing_and_costs_nothing(user, method):
     _, who = by(user)
     for act in (lambda: login.reauthenticate(who, method=method, code="123456"), lambda: login.prove_factor(who, method, "123456")):
         assert refusal(act).methods == ["password"]
+    assert spent() == {}
+
+
+def test_a_passkey_is_offered_beside_a_factor_and_no_code_is_one(user, codes):
+    _, who = by(user)
+    add_passkey(user)
+    for code in ("123456", codes[0], ""):
+        assert refusal(login.prove_factor, who, "passkey", code).methods == ["totp", "passkey", "recovery_code"]
+        assert type(refusal(login.reauthenticate, who, method="passkey", code=code)) is ReauthenticationRequired
     assert spent() == {}
 
 

@@ -266,8 +266,9 @@ def test_the_end_of_a_users_sessions_is_nobody_elses_and_may_leave_one(grant, em
         assert sessions.end_of_user(db, grant.user.id, but=mine.session.id) == 1
     assert alive(grant, mine, others) == [False, True, True]
     with transaction() as db:
-        assert sessions.end_of_user(db, grant.user.id) == 1
+        assert sessions.end_of_user(db, grant.user.id, reason=sessions.EXPIRED) == 1
     assert alive(mine, others) == [False, True]
+    assert (row(grant).end_reason, row(mine).end_reason) == (sessions.REVOKED, sessions.EXPIRED)
 
 
 def test_the_end_of_all_is_told(grant, email, marked):

@@ -26,8 +26,8 @@ def user_id(email):
 
 
 def test_purposes_are_kept_in_rows_that_outlive_a_release():
-    links = (tickets.CONFIRM, tickets.RESET, tickets.EMAIL_CONFIRM, tickets.EMAIL_UNDO, tickets.NOT_ME)
-    assert links == ("confirm", "reset", "email_confirm", "email_undo", "not_me")
+    links = (tickets.CONFIRM, tickets.RESET, tickets.EMAIL_CONFIRM, tickets.EMAIL_UNDO, tickets.NOT_ME, tickets.RESTORE)
+    assert links == ("confirm", "reset", "email_confirm", "email_undo", "not_me", "restore")
     codes = (tickets.SIGN_IN, tickets.SECOND_FACTOR, tickets.STEP_UP, tickets.ENROL, tickets.PROVE)
     assert codes == ("sign_in", "second_factor", "step_up", "enrol", "prove")
 
@@ -123,6 +123,7 @@ def test_the_link_that_is_found_is_the_oldest_that_would_act(user_id, moved_cloc
 
     spent = link(user_id=user_id)
     link(seconds=5, user_id=user_id)
+    moved_clock(1)
     first = link(user_id=user_id)
     moved_clock(5)
     link(user_id=user_id)
@@ -144,6 +145,7 @@ def several(user_id):
         "elsewhere": link(email=OTHER, user_id=user_id),
         "not me": link(NOT_ME, user_id=user_id),
         "undo": link(UNDO, email=OTHER, user_id=user_id),
+        "restore": link(tickets.RESTORE, user_id=user_id),
     }
 
 
@@ -175,13 +177,14 @@ def test_who_takes_an_account_back_ends_the_remedies_that_went_elsewhere_since(u
     later = {
         "not me": link(NOT_ME, OTHER, user_id=user_id),
         "undo": link(UNDO, OTHER, user_id=user_id),
+        "restore": link(tickets.RESTORE, OTHER, user_id=user_id),
         "to the same": link(UNDO, TO, user_id=user_id),
         "no remedy": link(RESET, OTHER, user_id=user_id),
         "of nobody": link(UNDO, OTHER),
     }
     with transaction() as db:
         tickets.end_later_remedies(db, of(mine))
-    assert {name for name, token in later.items() if of(token).ended_at} == {"not me", "undo"}
+    assert {name for name, token in later.items() if of(token).ended_at} == {"not me", "undo", "restore"}
     assert [bool(of(one).ended_at) for one in (before, mine, same)] == [False, False, True]
 
 

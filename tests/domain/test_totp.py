@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pyotp
 import pytest
+from cryptography.fernet import Fernet
 
 import config
 from domain import clock, secrets, totp
@@ -78,6 +79,14 @@ def test_a_code_that_several_steps_have_takes_the_newest_so_that_it_is_never_goo
 @pytest.mark.parametrize("code", ["", "\ud800", "12345", "1234567", "½½½½½½", "None", "000000\0"])
 def test_what_is_no_code_is_wrong_and_no_error(factors, code):
     assert not tried(factors[0], code)[0]
+
+
+@pytest.mark.parametrize("kept", [Fernet(Fernet.generate_key()).encrypt(SECRET.encode()), None])
+def test_a_factor_whose_secret_no_key_opens_has_no_right_code_and_raises_nothing(factors, kept):
+    factors[0].secret_encrypted = kept
+    for code in (pyotp.TOTP(SECRET).generate_otp(now_step()), ""):
+        accepted, factor = tried(factors[0], code)
+        assert (accepted, factor.last_step, factor.last_used_at) == (False, 0, None)
 
 
 def test_the_digits_of_any_script_with_blanks_anywhere_are_the_digits():
