@@ -81,7 +81,7 @@ class Run:
         self._measure(lambda: all(wire.ask(port, "GET", "/healthz").status == 200 for port in self.house.ports), "a host")
 
     def post_is_back(self) -> None:
-        """The same for letters: one that is asked for now comes."""
+        """The same for letters: a new one comes."""
         self.canary.ask("forget", "POST", "/forgot-password", {"email": self.canary.email}, letter=RESET)
         self._measure(lambda: not self.canary.owed(), "the post")
 
