@@ -131,16 +131,16 @@ def _clocks(house: House) -> str:
 
 SCENARIOS = (
     Scenario("workers killed", 26, outages.workers, crash=True),
-    Scenario("jobs killed", 16, outages.jobs, doubles=1),
+    Scenario("jobs killed", 16, outages.jobs, doubles=2),
     Scenario("Redis stopped", 18, outages.redis_stops, _redis),
     Scenario("Redis hanging", 20, outages.redis_hangs, _redis),
     Scenario("Redis flushed", 12, outages.redis_flushed, _redis),
     Scenario("PostgreSQL restarted", 25, outages.postgres, _postgres, doubles=1, crash=True),
     Scenario("SMTP away", 10, outages.smtp, doubles=1),
     Scenario("disk full", 12, disk_full, _small_disk, doubles=1),
-    Scenario("schedulers: none, two", 8, schedulers, doubles=2),
+    Scenario("schedulers: none, two", 8, schedulers, doubles=5),
     Scenario("herds of refreshes", 8, herds, is_acted=False),
     Scenario("every answer lost once", 15, twice),
     Scenario("all of it at once", 16, outages.storm, doubles=2, crash=True),
-    Scenario("clocks 40 minutes apart", 14, clocks, _clocks, doubles=1000, clocks=2),
+    Scenario("clocks 40 minutes apart", 14, clocks, _clocks, doubles=1000, clocks=3),
 )
