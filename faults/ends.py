@@ -180,7 +180,9 @@ def replay_code(person: Person) -> None:
 
 
 def guess(victim: Person, *, clocks: int = 1) -> None:
-    """Guess a stranger's password on all hosts at once: no more are judged than the budget has, and then nobody gets in."""
+    """Guess a stranger's password on all hosts at once: no more are judged than the budget has (so many times, where clocks
+    differ), and then nobody gets in.
+    """
     ports, since = victim.house.ports, time.monotonic()
     body = {"email": victim.email, "password": "not the one at all"}
     replies = victim.at_once(GUESSES, lambda n: wire.ask(ports[n % len(ports)], "POST", "/login", body))
@@ -191,7 +193,7 @@ def guess(victim: Person, *, clocks: int = 1) -> None:
         victim.ledger.blame(f"{victim.wrong} wrong passwords were judged")
     (right,) = victim.ledger.possible("password")
     reply = wire.ask(victim.house.port(), "POST", "/login", {"email": victim.email, "password": right})
-    if victim.wrong >= BUDGET and time.monotonic() - since < 30 and outcome_of(reply) == YES:
+    if victim.wrong >= BUDGET * clocks and time.monotonic() - since < 30 and outcome_of(reply) == YES:
         victim.ledger.blame("a stranger got in whose tries were used up")
     if outcome_of(reply) == YES:
         victim.wrong = 0
