@@ -31,6 +31,7 @@ def main() -> int:
     options.add_argument("--only", action="append", help="a scenario's name, or the beginning of it")
     options.add_argument("--database", choices=["postgresql", "sqlite"], action="append")
     options.add_argument("--scale", type=float, default=1, help="so many times as long")
+    options.add_argument("--again", action="store_true", help="play a scenario with a violation once more; what comes twice counts")
     options.add_argument("--bound", type=float, default=wire.bound, help="seconds for an answer, and until the service is back")
     given = options.parse_args()
     wire.bound = given.bound
@@ -61,10 +62,13 @@ def visit(database: str, folder: Path, given: Namespace) -> tuple[list[Row], lis
         crowd, canary = Crowd(house, PEOPLE), Person(house)
         acts.join(canary)
         for scenario in chosen:
-            row, more = one_of(house, crowd, canary, scenario, given.scale * SHARES[database])
-            rows.append(row)
+            for is_last in (not given.again, True):
+                row, more = one_of(house, crowd, canary, scenario, given.scale * SHARES[database])
+                rows.append(row)
+                print("\n".join([as_line(row), *more]), file=sys.stderr, flush=True)
+                if is_last or not more:
+                    break
             violations += [f"{house.name}, {scenario.name}: {one}" for one in more]
-            print("\n".join([as_line(row), *more]), file=sys.stderr, flush=True)
     return rows, violations
 
 
